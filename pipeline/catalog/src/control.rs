@@ -1,0 +1,55 @@
+//! Control events: how the catalogue and the pipelines' progress are kept in the log.
+
+use crate::topic::{SchemaId, TopicId};
+use chalk_event::{CommitSeq, Epoch};
+use serde::{Deserialize, Serialize};
+
+/// Something that changed what is known by name, or how far a pipeline is. Stored as JSON in the system topics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ControlEvent {
+    /// A topic exists from here on.
+    TopicCreated {
+        /// Its number in frames.
+        topic: TopicId,
+        /// Its name.
+        name: String,
+        /// How many partitions it has, for ever.
+        partitions: u16,
+        /// Which schema its frames are written in.
+        schema: SchemaId,
+        /// The topic's `.avsc`.
+        avsc: String,
+        /// The envelope's `.avsc`.
+        envelope: String,
+    },
+    /// A topic's frames are written in another schema from here on.
+    SchemaChanged {
+        /// The topic.
+        topic: TopicId,
+        /// The new schema's number.
+        schema: SchemaId,
+        /// The topic's `.avsc`.
+        avsc: String,
+        /// The envelope's `.avsc`.
+        envelope: String,
+    },
+    /// A bounded source's rows up to `position` stand in the same commit as this record or an earlier one.
+    SourceRead {
+        /// The source's table.
+        table: String,
+        /// How many bytes of it are read.
+        position: u64,
+        /// How many lines those are.
+        lines: u64,
+    },
+    /// A pipeline's output for an epoch stands in the same commit as this record.
+    EpochCommitted {
+        /// The pipeline's name.
+        pipeline: String,
+        /// Which epoch.
+        epoch: Epoch,
+        /// The last input commit of the epoch.
+        upto: CommitSeq,
+    },
+}

@@ -1,0 +1,388 @@
+//! JSON: one object per event, flat fields, nested values kept as text.
+
+use crate::bad_input::{BadInput, Reason};
+use crate::cell::Cell;
+use crate::nested::Check;
+use arrow::array::{Array, RecordBatch};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use chalk_catalog::{AvroType, Column, ColumnType, RecordSchema, TopicSchema};
+use chrono::DateTime;
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+/// An event's text, split into its fields.
+#[derive(Debug)]
+pub struct EventText<'a> {
+    text: &'a str,
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> EventText<'a> {
+    /// The text of a field that is a JSON string.
+    #[must_use]
+    pub fn string(&self, name: &str) -> Option<Cow<'a, str>> {
+        let (_, raw) = self.fields.iter().find(|(field, _)| field == name)?;
+        text_of(raw)
+    }
+
+    /// Where a field's value begins, counted from 1.
+    fn position(&self, raw: &RawValue) -> usize {
+        raw.get().as_ptr() as usize - self.text.as_ptr() as usize + 1
+    }
+}
+
+/// A JSON string's text, borrowed when it has no escapes.
+fn text_of(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let json = raw.get();
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str::<String>(json).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::with_capacity(24);
+        while let Some(Name(name)) = entries.next_key()? {
+            fields.push((name, entries.next_value::<&'de RawValue>()?));
+        }
+        Ok(fields)
+    }
+}
+
+/// A field name, borrowed when it has no escapes.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> serde::Deserialize<'de> for Name<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field name")
+            }
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Splits an event's text into its fields without looking into them.
+///
+/// # Errors
+/// When the text is not one JSON object.
+pub fn split_event(text: &str) -> Result<EventText<'_>, BadInput> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let fields = serde::Deserializer::deserialize_map(&mut deserializer, Fields)
+        .and_then(|fields| deserializer.end().map(|()| fields))
+        .map_err(|error| {
+            let message = error.to_string();
+            let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+            BadInput::whole(Reason::MalformedJson, format!("not a JSON object: {message}")).at(error.column())
+        })?;
+    Ok(EventText { text, fields })
+}
+
+/// Decodes an event of `record`: one cell per column of `schema`, and its unknown fields as a JSON object.
+///
+/// Absent fields get their default. `computed` names columns that need not be given because the door fills them in.
+///
+/// # Errors
+/// The first field that is missing, given twice or not of its type.
+pub fn decode_event<'a>(
+    event: &EventText<'a>,
+    schema: &TopicSchema,
+    record: &RecordSchema,
+    computed: &[usize],
+) -> Result<(Vec<Cell<'a>>, Option<String>), BadInput> {
+    let mut cells: Vec<Option<Cell<'a>>> = vec![None; schema.columns.len()];
+    let mut rest: Option<String> = None;
+    for (name, raw) in &event.fields {
+        let column =
+            schema.column_index(name).filter(|&column| record.fields.iter().any(|field| field.column == column));
+        let Some(column) = column else {
+            add_unknown(&mut rest, name, raw);
+            continue;
+        };
+        if cells[column].is_some() {
+            let message = format!("field '{name}' is given twice: give it once");
+            return Err(BadInput::field(Reason::WrongType, name, message).at(event.position(raw)));
+        }
+        cells[column] = Some(decode_field(&schema.columns[column], raw).map_err(|(offset, message)| {
+            BadInput::field(Reason::WrongType, name, message).at(event.position(raw) + offset)
+        })?);
+    }
+    if let Some(rest) = &mut rest {
+        rest.push('}');
+    }
+    for field in &record.fields {
+        let column = &schema.columns[field.column];
+        let cell = &mut cells[field.column];
+        if cell.is_none() {
+            *cell = field.default.as_ref().map(default_cell);
+        }
+        let given = cell.as_ref().is_some_and(|cell| *cell != Cell::Null);
+        if !given && !field.nullable && !computed.contains(&field.column) {
+            let message = format!(
+                "field '{}' is missing: {} needs {}",
+                column.name,
+                record.event_type,
+                column.column_type.expected()
+            );
+            return Err(BadInput::field(Reason::MissingField, &column.name, message));
+        }
+    }
+    Ok((cells.into_iter().map(|cell| cell.unwrap_or(Cell::Null)).collect(), rest))
+}
+
+fn add_unknown(rest: &mut Option<String>, name: &str, raw: &RawValue) {
+    let rest = rest.get_or_insert_default();
+    rest.push(if rest.is_empty() { '{' } else { ',' });
+    write_json_string(rest, name);
+    rest.push(':');
+    rest.push_str(raw.get());
+}
+
+fn default_cell(default: &serde_json::Value) -> Cell<'static> {
+    match default {
+        serde_json::Value::Null => Cell::Null,
+        serde_json::Value::Bool(value) => Cell::Boolean(*value),
+        serde_json::Value::Number(number) => {
+            number.as_i64().map_or_else(|| Cell::Float(number.as_f64().unwrap_or(f64::NAN)), Cell::Integer)
+        }
+        serde_json::Value::String(text) => Cell::Text(Cow::Owned(text.clone())),
+        nested => Cell::Text(Cow::Owned(nested.to_string())),
+    }
+}
+
+/// A field's cell; or the byte inside the value and what is wrong there.
+fn decode_field<'a>(column: &Column, raw: &'a RawValue) -> Result<Cell<'a>, (usize, String)> {
+    let json = raw.get();
+    if json == "null" {
+        return Ok(Cell::Null);
+    }
+    let wrong = || {
+        let found = if json.chars().count() > 40 {
+            format!("{}…", json.chars().take(40).collect::<String>())
+        } else {
+            json.to_owned()
+        };
+        (0, format!("field '{}': expected {}, found {found}", column.name, column.column_type.expected()))
+    };
+    let cell = match &column.column_type {
+        ColumnType::Boolean => json.parse().ok().map(Cell::Boolean),
+        ColumnType::Int => json.parse::<i32>().ok().map(|value| Cell::Integer(value.into())),
+        ColumnType::Long => json.parse().ok().map(Cell::Integer),
+        ColumnType::Float | ColumnType::Double => json
+            .starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
+            .then(|| json.parse().ok().map(Cell::Float))
+            .flatten(),
+        ColumnType::Text => text_of(raw).map(Cell::Text),
+        ColumnType::Uuid => text_of(raw).filter(|text| is_uuid(text)).map(Cell::Text),
+        ColumnType::Word(words) => text_of(raw).filter(|text| words.iter().any(|word| word == text)).map(Cell::Text),
+        ColumnType::Timestamp => match text_of(raw) {
+            Some(text) => parse_timestamp(&text).map(Cell::Time),
+            None => json.parse::<i64>().ok().map(|micros| micros.saturating_mul(1000)).map(Cell::Time),
+        },
+        ColumnType::Json(avro) => {
+            check_json(avro, json)
+                .map_err(|(offset, message)| (offset, format!("field '{}'{message}", column.name)))?;
+            Some(Cell::Text(Cow::Borrowed(json)))
+        }
+    };
+    cell.ok_or_else(wrong)
+}
+
+/// Checks a nested value's JSON text against its Avro type.
+///
+/// # Errors
+/// The byte inside the text, counted from 0, and what is wrong there; the message begins with the path.
+pub fn check_json(avro: &AvroType, json: &str) -> Result<(), (usize, String)> {
+    Check(avro).deserialize(&mut serde_json::Deserializer::from_str(json)).map_err(|error| {
+        let message = error.to_string();
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        (error.column().saturating_sub(1), message.to_owned())
+    })
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// An RFC 3339 timestamp as nanoseconds since the Unix epoch; `None` when it is none, or out of the range of 64 bits.
+#[must_use]
+pub fn parse_timestamp(text: &str) -> Option<i64> {
+    DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()
+}
+
+/// Appends one row of a batch as a JSON object. Columns for which `is_json` holds are JSON text already; NULLs are written.
+///
+/// # Errors
+/// When a column cannot be formatted.
+pub fn write_json_row(
+    into: &mut String,
+    rows: &RecordBatch,
+    row: usize,
+    is_json: &dyn Fn(&str) -> bool,
+) -> Result<(), arrow::error::ArrowError> {
+    let options = FormatOptions::default().with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
+    into.push('{');
+    for (index, (field, column)) in rows.schema_ref().fields().iter().zip(rows.columns()).enumerate() {
+        if index > 0 {
+            into.push(',');
+        }
+        write_json_string(into, field.name());
+        into.push(':');
+        write_json_value(into, column, row, is_json(field.name()), &options)?;
+    }
+    into.push('}');
+    Ok(())
+}
+
+fn write_json_value(
+    into: &mut String,
+    column: &dyn Array,
+    row: usize,
+    is_json: bool,
+    options: &FormatOptions<'_>,
+) -> Result<(), arrow::error::ArrowError> {
+    use arrow::datatypes::DataType;
+    if column.is_null(row) {
+        into.push_str("null");
+        return Ok(());
+    }
+    match column.data_type() {
+        DataType::Struct(fields) => {
+            let parts = arrow::array::AsArray::as_struct(column);
+            into.push('{');
+            for (index, (field, part)) in fields.iter().zip(parts.columns()).enumerate() {
+                if index > 0 {
+                    into.push(',');
+                }
+                write_json_string(into, field.name());
+                into.push(':');
+                write_json_value(into, part, row, false, options)?;
+            }
+            into.push('}');
+        }
+        DataType::List(_) => {
+            let values = arrow::array::AsArray::as_list::<i32>(column).value(row);
+            into.push('[');
+            for index in 0..values.len() {
+                if index > 0 {
+                    into.push(',');
+                }
+                write_json_value(into, &values, index, false, options)?;
+            }
+            into.push(']');
+        }
+        data_type => {
+            let formatter = ArrayFormatter::try_new(column, options)?;
+            let value = formatter.value(row);
+            let bare = data_type.is_integer() || *data_type == DataType::Boolean || is_json;
+            let text = value.to_string();
+            // JSON has no NaN and no infinities.
+            let finite = data_type.is_floating() && text.parse::<f64>().is_ok_and(f64::is_finite);
+            if bare || finite {
+                into.push_str(&text);
+            } else if data_type.is_floating() {
+                into.push_str("null");
+            } else {
+                write_json_string(into, &text);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_json_string(into: &mut String, text: &str) {
+    into.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => into.push_str("\\\""),
+            '\\' => into.push_str("\\\\"),
+            '\n' => into.push_str("\\n"),
+            '\r' => into.push_str("\\r"),
+            '\t' => into.push_str("\\t"),
+            c if c < ' ' => {
+                // Writing into a String cannot fail.
+                let _ = write!(into, "\\u{:04x}", c as u32);
+            }
+            c => into.push(c),
+        }
+    }
+    into.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENVELOPE: &str = r#"{"fields":[{"name":"event_type","type":"string"}]}"#;
+    const AVSC: &str = r#"{"event_type":"t","fields":[
+        {"name":"n","type":"int"},
+        {"name":"at","type":["null",{"type":"long","logicalType":"timestamp-micros"}],"default":null},
+        {"name":"items","type":{"type":"array","items":{"type":"record","name":"I","fields":[
+            {"name":"id","type":"string"},{"name":"p","type":["null","long"],"default":null}]}}}]}"#;
+
+    /// Decodes one event and shows its cells, or why not.
+    fn check(text: &str, expected: &str) {
+        let schema = TopicSchema::parse("t", AVSC, ENVELOPE).expect("a good schema");
+        let shown = match split_event(text)
+            .and_then(|event| decode_event(&event, &schema, &schema.records[0], &[]).map(|row| format!("{row:?}")))
+        {
+            Ok(row) => row,
+            Err(bad) => format!("{} @{:?}", bad, bad.position.unwrap_or(0)),
+        };
+        assert_eq!(shown, expected, "for {text}");
+    }
+
+    #[test]
+    fn events_are_decoded_or_refused_with_a_place() {
+        check(
+            r#"{"event_type":"t","n":5,"items":[{"id":"a"}]}"#,
+            r#"([Text("t"), Integer(5), Null, Text("[{\"id\":\"a\"}]")], None)"#,
+        );
+        check(
+            r#"{"event_type":"t","n":5,"at":"1970-01-01T00:00:01Z","items":[],"x":[1],"y":"\u0041"}"#,
+            r#"([Text("t"), Integer(5), Time(1000000000), Text("[]")], Some("{\"x\":[1],\"y\":\"\\u0041\"}"))"#,
+        );
+        check(r#"{"event_type":"t","n":5"#, "malformed_json: not a JSON object: EOF while parsing an object @23");
+        check(r#"[1]"#, "malformed_json: not a JSON object: invalid type: sequence, expected a JSON object @0");
+        check(
+            r#"{"event_type":"t","n":"5","items":[]}"#,
+            r#"wrong_type: field 'n': expected an integer of 32 bits, found "5" @23"#,
+        );
+        check(
+            r#"{"event_type":"t","items":[]}"#,
+            "missing_field: field 'n' is missing: t needs an integer of 32 bits @0",
+        );
+        check(r#"{"event_type":"t","n":1,"n":2,"items":[]}"#, "wrong_type: field 'n' is given twice: give it once @29");
+        check(
+            r#"{"event_type":"t","n":1,"items":[{"id":"a"},{"id":"b","p":"x"}]}"#,
+            "wrong_type: field 'items'[1].p: expected null or an integer, found a string @63",
+        );
+        check(r#"{"event_type":"t","n":1,"items":[{"p":3}]}"#, "wrong_type: field 'items'[0].id: it is missing @40");
+    }
+}

@@ -1,0 +1,151 @@
+//! Validation of a nested field's JSON text against its Avro type, in one pass and without building values.
+
+use chalk_catalog::AvroType;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// Checks a value against a type. Errors begin with the path inside the field, such as `[3].points: `.
+#[derive(Clone, Copy)]
+pub(crate) struct Check<'a>(pub(crate) &'a AvroType);
+
+impl<'de> DeserializeSeed<'de> for Check<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Check<'_> {
+    /// Whether any branch of the type accepts a scalar of one of these kinds.
+    fn accepts<E: Error>(self, found: &str, fits: impl Fn(&AvroType) -> bool) -> Result<(), E> {
+        let ok = match self.0 {
+            AvroType::Union(branches) => branches.iter().any(&fits),
+            single => fits(single),
+        };
+        if ok { Ok(()) } else { Err(E::custom(format_args!(": expected {}, found {found}", expected(self.0)))) }
+    }
+
+    fn branch(&self, fits: impl Fn(&AvroType) -> bool) -> Option<&AvroType> {
+        match self.0 {
+            AvroType::Union(branches) => branches.iter().find(|branch| fits(branch)),
+            single => Some(single).filter(|single| fits(single)),
+        }
+    }
+}
+
+fn expected(avro: &AvroType) -> String {
+    match avro {
+        AvroType::Null => "null".to_owned(),
+        AvroType::Boolean => "true or false".to_owned(),
+        AvroType::Int | AvroType::Long => "an integer".to_owned(),
+        AvroType::Float | AvroType::Double => "a number".to_owned(),
+        AvroType::String => "a string".to_owned(),
+        AvroType::Uuid => "a UUID".to_owned(),
+        AvroType::Timestamp => "an RFC 3339 timestamp".to_owned(),
+        AvroType::Enum(words) => format!("one of {}", words.join(", ")),
+        AvroType::Array(_) => "an array".to_owned(),
+        AvroType::Map(_) | AvroType::Record(_) => "an object".to_owned(),
+        AvroType::Union(branches) => branches.iter().map(expected).collect::<Vec<_>>().join(" or "),
+    }
+}
+
+/// Puts a step of the path before an inner error's message.
+fn inside<E: Error + fmt::Display>(step: impl fmt::Display, error: &E) -> E {
+    let message = error.to_string();
+    // serde_json adds " at line … column …" once more for the new error: keep only the message.
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    E::custom(format_args!("{step}{message}"))
+}
+
+impl<'de> Visitor<'de> for Check<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&expected(self.0))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.accepts("null", |avro| *avro == AvroType::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.accepts(if value { "true" } else { "false" }, |avro| *avro == AvroType::Boolean)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.accepts("a number", |avro| match avro {
+            AvroType::Int => i32::try_from(value).is_ok(),
+            AvroType::Long | AvroType::Float | AvroType::Double | AvroType::Timestamp => true,
+            _ => false,
+        })
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            Err(_) => self.visit_f64(value as f64),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.accepts("a number", |avro| matches!(avro, AvroType::Float | AvroType::Double))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.accepts("a string", |avro| match avro {
+            AvroType::String => true,
+            AvroType::Enum(words) => words.iter().any(|word| word == value),
+            AvroType::Timestamp => crate::parse_timestamp(value).is_some(),
+            AvroType::Uuid => value.len() == 36,
+            _ => false,
+        })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let Some(AvroType::Array(inner)) = self.branch(|avro| matches!(avro, AvroType::Array(_))) else {
+            return self.accepts("an array", |_| false);
+        };
+        let mut index = 0;
+        while elements
+            .next_element_seed(Check(inner))
+            .map_err(|error| inside(format_args!("[{index}]"), &error))?
+            .is_some()
+        {
+            index += 1;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        match self.branch(|avro| matches!(avro, AvroType::Map(_) | AvroType::Record(_))) {
+            Some(AvroType::Map(inner)) => {
+                while let Some(key) = entries.next_key::<String>()? {
+                    entries.next_value_seed(Check(inner)).map_err(|error| inside(format_args!(".{key}"), &error))?;
+                }
+                Ok(())
+            }
+            Some(AvroType::Record(fields)) => {
+                let mut seen = vec![false; fields.len()];
+                while let Some(key) = entries.next_key::<std::borrow::Cow<'de, str>>()? {
+                    match fields.iter().position(|field| field.name == *key) {
+                        Some(index) => {
+                            seen[index] = true;
+                            let check = Check(&fields[index].avro);
+                            entries.next_value_seed(check).map_err(|error| inside(format_args!(".{key}"), &error))?;
+                        }
+                        None => {
+                            entries.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                let missing = fields.iter().zip(seen).find(|(field, seen)| !seen && !field.has_default);
+                match missing {
+                    Some((field, _)) => Err(A::Error::custom(format_args!(".{}: it is missing", field.name))),
+                    None => Ok(()),
+                }
+            }
+            _ => self.accepts("an object", |_| false),
+        }
+    }
+}

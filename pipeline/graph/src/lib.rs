@@ -1,0 +1,14 @@
+//! The plan as data: what the planner makes and the runtime runs.
+//!
+//! A [`Graph`] is a list of [`Node`]s in topological order. Expressions are resolved (DataFusion physical expressions over
+//! column numbers) and connector options are typed, so that nothing after the planner sees a string from a SQL file. The
+//! planner and the runtime meet only here; this crate knows neither.
+
+mod explain;
+mod node;
+pub mod options;
+
+pub use node::{
+    Aggregate, AggregateCall, AggregateFunction, CloseWindows, Graph, Join, JoinKind, Node, NodeId, NodeKind, Rank,
+    RankFunction, Sink, SinkTarget, SortColumn, Source, SourceColumns, Unnest,
+};

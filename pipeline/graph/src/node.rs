@@ -1,0 +1,289 @@
+//! Nodes of a graph.
+
+use crate::options::{FileOptions, SourceOptions};
+use arrow::datatypes::SchemaRef;
+use chalk_event::Provenance;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use std::fmt;
+use std::sync::Arc;
+
+/// A node's place in [`Graph::nodes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+/// A whole pipeline: every query of a project, sharing sources and views.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// Inputs come before the nodes that use them.
+    pub nodes: Vec<Node>,
+}
+
+/// One operator of a graph.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// A name that stays the same as long as its query does: `query/operator/number`.
+    pub name: String,
+    /// What it does.
+    pub kind: NodeKind,
+    /// Where its rows come from.
+    pub inputs: Vec<NodeId>,
+    /// The columns that it gives.
+    pub schema: SchemaRef,
+    /// Whether it never retracts a row.
+    pub append_only: bool,
+}
+
+/// What a node does.
+#[derive(Clone, Debug)]
+pub enum NodeKind {
+    /// Rows of a topic.
+    Source(Source),
+    /// One expression per output column, over the input's columns.
+    Project(Vec<Arc<dyn PhysicalExpr>>),
+    /// Keeps the rows for which the expression is true.
+    Filter(Arc<dyn PhysicalExpr>),
+    /// One row per element of a list column.
+    Unnest(Unnest),
+    /// Groups and aggregates.
+    Aggregate(Aggregate),
+    /// Joins its two inputs.
+    Join(Join),
+    /// Ranks the rows of each partition.
+    Rank(Rank),
+    /// All rows of all inputs.
+    Union,
+    /// Where rows leave the graph; it gives no rows.
+    Sink(Sink),
+}
+
+/// Rows of a topic, as a table.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The table's name in SQL.
+    pub table: String,
+    /// The topic that is read.
+    pub topic: String,
+    /// How its rows come into the log; `None` when they are appended by producers.
+    pub options: Option<SourceOptions>,
+    /// What the expressions are over.
+    pub columns: SourceColumns,
+    /// One expression per column of the table.
+    pub expressions: Vec<Arc<dyn PhysicalExpr>>,
+    /// The table's column that is its event time.
+    pub event_time: Option<usize>,
+    /// The watermark that each row argues for, over the table's columns.
+    pub watermark: Option<Arc<dyn PhysicalExpr>>,
+}
+
+/// The columns that a source's expressions are over: stored ones by name, then where the row comes from.
+#[derive(Clone, Debug)]
+pub struct SourceColumns {
+    /// Stored columns of the topic.
+    pub stored: Vec<String>,
+    /// Hidden columns.
+    pub provenance: Vec<Provenance>,
+    /// Both, in this order.
+    pub schema: SchemaRef,
+}
+
+/// Unnests one list column; rows whose list is NULL or empty give no row.
+#[derive(Clone, Debug)]
+pub struct Unnest {
+    /// Which input column each output column is; the list's own position gives its elements.
+    pub output: Vec<usize>,
+    /// The input's list column.
+    pub list: usize,
+}
+
+/// Groups rows by key columns and aggregates them.
+///
+/// Without [`Aggregate::close`] it is updating: every change of a group retracts its earlier row. Without keys there is one
+/// group, which has a row even when it has no input.
+#[derive(Clone, Debug)]
+pub struct Aggregate {
+    /// Input columns to group by; they come first in the output.
+    pub keys: Vec<usize>,
+    /// What is computed of each group; one output column each, after the keys.
+    pub calls: Vec<AggregateCall>,
+    /// Whether panes are emitted once, when the watermark closes them.
+    pub close: Option<CloseWindows>,
+}
+
+/// One aggregate of a group.
+#[derive(Clone, Debug)]
+pub struct AggregateCall {
+    /// Which aggregate.
+    pub function: AggregateFunction,
+    /// Input columns that are its arguments.
+    pub args: Vec<usize>,
+    /// An input column of booleans: only rows where it is true count.
+    pub filter: Option<usize>,
+    /// As it is shown.
+    pub display: String,
+}
+
+/// An aggregate function.
+#[derive(Clone, Debug)]
+pub enum AggregateFunction {
+    /// Rows for which no argument is NULL; all rows without arguments.
+    Count,
+    /// Distinct non-NULL values of the one argument.
+    CountDistinct,
+    /// Sum of a `BIGINT` argument; NULL without values.
+    SumInteger,
+    /// Exact, order-independent sum of a `DOUBLE` argument; NULL without values.
+    SumFloat,
+    /// Exact, order-independent mean of a `DOUBLE` argument; NULL without values.
+    AvgFloat,
+    /// Least value.
+    Min,
+    /// Greatest value.
+    Max,
+    /// Any other of DataFusion's, recomputed over the kept multiset of its arguments.
+    Recompute(Arc<AggregateFunctionExpr>),
+}
+
+/// Panes are emitted once, when the watermark passes the window's end plus the lateness.
+#[derive(Clone, Debug)]
+pub struct CloseWindows {
+    /// The input column with the window: a struct of `start` and `end`. It is one of the keys.
+    pub window: usize,
+    /// The window's width, in nanoseconds.
+    pub width: i64,
+    /// The input column with the event time.
+    pub event_time: usize,
+    /// How long after its end a window still accepts rows, in nanoseconds.
+    pub lateness: i64,
+    /// The query's name, for the late table.
+    pub query: String,
+}
+
+/// Which rows a join gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Pairs.
+    Inner,
+    /// Pairs, and left rows without a partner.
+    Left,
+    /// Pairs, and right rows without a partner.
+    Right,
+    /// Pairs, and rows of either side without a partner.
+    Full,
+    /// Left rows with a partner.
+    LeftSemi,
+    /// Left rows without a partner.
+    LeftAnti,
+}
+
+/// An updating equi-join. NULL keys match nothing.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// Which rows it gives.
+    pub kind: JoinKind,
+    /// Key columns of the left input.
+    pub left_keys: Vec<usize>,
+    /// Key columns of the right input, as many and of the same types.
+    pub right_keys: Vec<usize>,
+}
+
+/// A ranking function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RankFunction {
+    /// 1, 2, 3, …: equal rows are told apart by all their columns.
+    RowNumber,
+    /// Equal rows share a rank; the next is as much higher as there were.
+    Rank,
+    /// Equal rows share a rank; the next is one higher.
+    DenseRank,
+}
+
+impl fmt::Display for RankFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RowNumber => "row_number()",
+            Self::Rank => "rank()",
+            Self::DenseRank => "dense_rank()",
+        })
+    }
+}
+
+/// A column to sort by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SortColumn {
+    /// The input's column.
+    pub column: usize,
+    /// Greatest first.
+    pub descending: bool,
+    /// NULLs before everything.
+    pub nulls_first: bool,
+}
+
+/// Ranks the rows of each partition: the input's columns, then one `UInt64` column per function.
+#[derive(Clone, Debug)]
+pub struct Rank {
+    /// Input columns whose values make a partition.
+    pub partition: Vec<usize>,
+    /// The order inside it.
+    pub order: Vec<SortColumn>,
+    /// What is computed.
+    pub functions: Vec<RankFunction>,
+}
+
+/// Where rows leave the graph.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    /// The query's name.
+    pub query: String,
+    /// Where to.
+    pub target: SinkTarget,
+}
+
+/// A place for rows outside the graph.
+#[derive(Clone, Debug)]
+pub enum SinkTarget {
+    /// A materialised view of this name.
+    View(String),
+    /// Events of a topic.
+    Topic(String),
+    /// Lines of a file.
+    File(FileOptions),
+    /// Lines on the terminal, as JSON with the sink's columns that are JSON text already.
+    Stdout,
+    /// Nowhere.
+    Blackhole,
+}
+
+impl Graph {
+    /// A node.
+    ///
+    /// # Panics
+    /// When the id is of another graph.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    /// Adds a node whose inputs were added before.
+    pub fn add(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        NodeId(self.nodes.len() - 1)
+    }
+
+    /// All nodes with their ids, inputs first.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index), node))
+    }
+
+    /// The sources that a node's rows come from, in order.
+    #[must_use]
+    pub fn sources_of(&self, id: NodeId) -> Vec<NodeId> {
+        if let NodeKind::Source(_) = self.node(id).kind {
+            return vec![id];
+        }
+        let mut sources: Vec<NodeId> = self.node(id).inputs.iter().flat_map(|&input| self.sources_of(input)).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        sources
+    }
+}

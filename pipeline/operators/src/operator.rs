@@ -1,0 +1,73 @@
+//! The contract of an operator.
+
+use chalk_event::{ChangeBatch, EventTime, Watermark};
+
+/// An operator failed. It is the engine's or a function's mistake, never an event's.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// Arrow refused an operation.
+    #[error("{node}: {source}")]
+    Arrow {
+        /// The node's name.
+        node: String,
+        /// What Arrow said.
+        source: arrow::error::ArrowError,
+    },
+    /// An expression or function failed.
+    #[error("{node}: {message}")]
+    Expression {
+        /// The node's name.
+        node: String,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// The watermark of an operator's inputs around a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepTime {
+    /// As it stood before the step's rows: rows are judged against it.
+    pub before: Watermark,
+    /// As it stands after them: panes are closed by it.
+    pub after: Watermark,
+}
+
+/// A row that arrived after its window had closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateRow {
+    /// The query that would have counted it.
+    pub query: String,
+    /// Its event time.
+    pub event_time: EventTime,
+    /// The watermark that it was behind.
+    pub watermark: EventTime,
+    /// The end of its window.
+    pub window_end: EventTime,
+    /// Which row of which batch it is: input port 0, this row.
+    pub row: usize,
+}
+
+/// What a step gives.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Output changes, consolidated within a key.
+    pub changes: ChangeBatch,
+    /// Rows that were not counted, of input port 0.
+    pub late: Vec<LateRow>,
+}
+
+/// A synchronous state machine over change batches.
+///
+/// # Contract
+///
+/// - A step gets all changes of an epoch's part, one batch per input port, and gives all that follows from them. How
+///   changes are split into steps never changes the sum of the outputs.
+/// - Deletes are of rows that were inserted in an earlier step, or earlier or later in the same one.
+/// - No clock, no randomness, no I/O: the same steps give the same outputs.
+pub trait Operator: Send {
+    /// Takes one batch per input port.
+    ///
+    /// # Errors
+    /// When Arrow or an expression fails; the operator is of no use afterwards.
+    fn step(&mut self, inputs: &[ChangeBatch], time: StepTime) -> Result<Step, OperatorError>;
+}

@@ -1,0 +1,12 @@
+//! Where bytes are kept: files that must be durable, through the [`Storage`] trait.
+//!
+//! The commit log needs what `object_store`'s local back end does not give: `fdatasync`, synced directories, and errors
+//! that are never retried. This crate must not know events or SQL.
+//!
+//! Object stores by URL (for history and photos) join it here when something reads or writes them.
+
+mod local;
+mod storage;
+
+pub use local::LocalFiles;
+pub use storage::{AppendFile, ReadFile, Storage, StorageError};

@@ -1,0 +1,95 @@
+//! [`Storage`] on the local file system.
+
+use crate::storage::{AppendFile, ReadFile, Storage, StorageError, failed};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Files of one local directory.
+#[derive(Debug)]
+pub struct LocalFiles {
+    directory: PathBuf,
+}
+
+impl LocalFiles {
+    /// The directory at `path`, created when it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be created, or is not a directory.
+    pub fn at(path: &Path) -> Result<Self, StorageError> {
+        fs::create_dir_all(path).map_err(failed("create directory", path))?;
+        Ok(Self { directory: path.to_owned() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+#[derive(Debug)]
+struct LocalFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl Storage for LocalFiles {
+    fn list(&self) -> Result<Vec<String>, StorageError> {
+        let fail = || failed("list", &self.directory);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(fail())? {
+            let entry = entry.map_err(fail())?;
+            if let (true, Some(name)) = (entry.path().is_file(), entry.file_name().to_str()) {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> Result<Box<dyn AppendFile>, StorageError> {
+        let path = self.path(name);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed("create", &path))?;
+        Ok(Box::new(LocalFile { path, file }))
+    }
+
+    fn reopen(&self, name: &str, len: u64) -> Result<Box<dyn AppendFile>, StorageError> {
+        let path = self.path(name);
+        let mut file = OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))?;
+        file.set_len(len).map_err(failed("truncate", &path))?;
+        file.seek(SeekFrom::End(0)).map_err(failed("seek in", &path))?;
+        Ok(Box::new(LocalFile { path, file }))
+    }
+
+    fn open(&self, name: &str) -> Result<Arc<dyn ReadFile>, StorageError> {
+        let path = self.path(name);
+        let file = File::open(&path).map_err(failed("open", &path))?;
+        Ok(Arc::new(LocalFile { path, file }))
+    }
+
+    fn sync_directory(&self) -> Result<(), StorageError> {
+        let directory = File::open(&self.directory).map_err(failed("open directory", &self.directory))?;
+        directory.sync_all().map_err(failed("sync directory", &self.directory))
+    }
+}
+
+impl AppendFile for LocalFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.file.write_all(bytes).map_err(failed("write", &self.path))
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        self.file.sync_data().map_err(failed("sync", &self.path))
+    }
+}
+
+impl ReadFile for LocalFile {
+    fn len(&self) -> Result<u64, StorageError> {
+        Ok(self.file.metadata().map_err(failed("read the size of", &self.path))?.len())
+    }
+
+    fn read_exact_at(&self, into: &mut [u8], position: u64) -> Result<(), StorageError> {
+        self.file.read_exact_at(into, position).map_err(failed("read", &self.path))
+    }
+}

@@ -1,0 +1,72 @@
+//! The contract for durable files.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An operation on a file failed. It names the operation and the file, since `io::Error` does not.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {}: {source}", path.display())]
+pub struct StorageError {
+    /// What was tried: `create`, `write`, `sync`, …
+    pub operation: &'static str,
+    /// On which file or directory.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Durable files in one directory.
+///
+/// # Contract
+///
+/// - A name is a plain file name in the storage's directory; there are no sub-directories.
+/// - Bytes written are *durable* only after [`AppendFile::sync`] returned `Ok`; a new, removed or renamed name only after
+///   [`Storage::sync_directory`] returned `Ok`.
+/// - After a failed `sync` nothing is known about the bytes since the last one that succeeded, and a second `sync` that
+///   succeeds proves nothing ("Can Applications Recover from fsync Failures?", ATC'20): callers stop, never retry.
+pub trait Storage: Debug + Send + Sync {
+    /// The names present, sorted.
+    fn list(&self) -> Result<Vec<String>, StorageError>;
+
+    /// Creates a file that must not exist yet, for appending.
+    fn create(&self, name: &str) -> Result<Box<dyn AppendFile>, StorageError>;
+
+    /// Opens an existing file for appending after its first `len` bytes; what follows is cut off.
+    fn reopen(&self, name: &str, len: u64) -> Result<Box<dyn AppendFile>, StorageError>;
+
+    /// Opens a file for reading at any position.
+    fn open(&self, name: &str) -> Result<Arc<dyn ReadFile>, StorageError>;
+
+    /// Makes created, removed and renamed names durable.
+    fn sync_directory(&self) -> Result<(), StorageError>;
+}
+
+/// A file that grows at its end. One owner.
+pub trait AppendFile: Debug + Send {
+    /// Appends all of `bytes`.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Makes everything appended durable.
+    fn sync(&mut self) -> Result<(), StorageError>;
+}
+
+/// A file read at any position, by many threads.
+pub trait ReadFile: Debug + Send + Sync {
+    /// How many bytes the file has now.
+    fn len(&self) -> Result<u64, StorageError>;
+
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> Result<bool, StorageError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Fills `into` from `position`; an error when the file ends before.
+    fn read_exact_at(&self, into: &mut [u8], position: u64) -> Result<(), StorageError>;
+}
+
+pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
+    let path = path.to_owned();
+    move |source| StorageError { operation, path, source }
+}
