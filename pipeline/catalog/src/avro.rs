@@ -5,6 +5,8 @@ use serde_json::Value;
 /// A type of an Avro schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AvroType {
+    /// Any JSON value.
+    Any,
     /// Always null.
     Null,
     /// `true` or `false`.
@@ -85,6 +87,7 @@ impl AvroType {
         match (kind.as_str(), object.get("logicalType").and_then(Value::as_str)) {
             ("long", Some("timestamp-micros")) => Ok(Self::Timestamp),
             ("string", Some("uuid")) => Ok(Self::Uuid),
+            ("string", Some("json")) => Ok(Self::Any),
             (_, Some(logical)) => Err(format!("logical type '{logical}' of {kind} is not known here")),
             ("array", None) => Ok(Self::Array(Box::new(Self::parse(inner("items")?)?))),
             ("map", None) => Ok(Self::Map(Box::new(Self::parse(inner("values")?)?))),

@@ -84,6 +84,7 @@ impl ColumnType {
             Self::Word(words) => format!("one of {}", words.join(", ")),
             Self::Timestamp => "an RFC 3339 timestamp such as \"2025-09-01T08:00:00Z\"".to_owned(),
             Self::Json(AvroType::Array(_)) => "an array".to_owned(),
+            Self::Json(AvroType::Any) => "a JSON value".to_owned(),
             Self::Json(_) => "an object".to_owned(),
         }
     }
@@ -171,24 +172,31 @@ impl TopicSchema {
             .map_err(|message| SchemaError { topic: topic.to_owned(), message })
     }
 
-    /// The schema of a table that has no `.avsc`: one record with just these columns.
+    /// The `.avsc` of a table that has none: one record with just these columns, and no envelope.
     #[must_use]
-    pub fn of_table(table: &str, columns: Vec<Column>) -> Self {
-        let fields = columns.iter().enumerate().map(|(column, definition)| RecordField {
-            column,
-            nullable: definition.nullable,
-            default: None,
-            references: None,
-        });
-        let record = RecordSchema {
-            event_type: table.to_owned(),
-            fields: fields.collect(),
-            key: Vec::new(),
-            idempotency_key: Vec::new(),
-        };
-        let seen_in = vec![1; columns.len()];
-        Builder { columns, seen_in, records: vec![record], partitions: Some(1) }.finish(table)
+    pub fn avsc_of_table(table: &str, columns: &[Column]) -> String {
+        let fields: Vec<Value> = columns
+            .iter()
+            .map(|column| {
+                let avro = match &column.column_type {
+                    ColumnType::Boolean => serde_json::json!("boolean"),
+                    ColumnType::Int => serde_json::json!("int"),
+                    ColumnType::Long => serde_json::json!("long"),
+                    ColumnType::Float => serde_json::json!("float"),
+                    ColumnType::Double => serde_json::json!("double"),
+                    ColumnType::Text | ColumnType::Uuid | ColumnType::Word(_) => serde_json::json!("string"),
+                    ColumnType::Timestamp => serde_json::json!({"type": "long", "logicalType": "timestamp-micros"}),
+                    ColumnType::Json(_) => serde_json::json!({"type": "string", "logicalType": "json"}),
+                };
+                let avro = if column.nullable { serde_json::json!(["null", avro]) } else { avro };
+                serde_json::json!({"name": column.name, "type": avro})
+            })
+            .collect();
+        serde_json::json!({"type": "record", "event_type": table, "partitions": 1, "fields": fields}).to_string()
     }
+
+    /// The envelope of tables that have none.
+    pub const NO_ENVELOPE: &'static str = r#"{"type":"record","name":"None","fields":[]}"#;
 
     /// The record of an event type.
     #[must_use]

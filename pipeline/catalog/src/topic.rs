@@ -35,8 +35,6 @@ pub const SYSTEM_TOPICS: [SystemTopic; 4] =
 /// Numbers below are the system's: room for more of those.
 const FIRST_USER_ID: u32 = 16;
 
-const SYSTEM_ENVELOPE: &str = r#"{"type":"record","name":"None","fields":[]}"#;
-
 impl SystemTopic {
     /// Its number; its schema has the same one.
     #[must_use]
@@ -95,7 +93,7 @@ impl SystemTopic {
     /// Never: the schemas are constants, and a test reads each.
     #[must_use]
     pub fn definition(self) -> TopicDef {
-        let schema = TopicSchema::parse(self.name(), self.avsc(), SYSTEM_ENVELOPE)
+        let schema = TopicSchema::parse(self.name(), self.avsc(), TopicSchema::NO_ENVELOPE)
             .expect("system schemas are constants that a test reads");
         TopicDef {
             id: self.id(),

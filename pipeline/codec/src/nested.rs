@@ -1,6 +1,7 @@
 //! Validation of a nested field's JSON text against its Avro type, in one pass and without building values.
 
 use chalk_catalog::AvroType;
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
@@ -12,6 +13,9 @@ impl<'de> DeserializeSeed<'de> for Check<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if *self.0 == AvroType::Any {
+            return IgnoredAny::deserialize(deserializer).map(|_| ());
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -36,6 +40,7 @@ impl Check<'_> {
 
 fn expected(avro: &AvroType) -> String {
     match avro {
+        AvroType::Any => "any value".to_owned(),
         AvroType::Null => "null".to_owned(),
         AvroType::Boolean => "true or false".to_owned(),
         AvroType::Int | AvroType::Long => "an integer".to_owned(),

@@ -110,6 +110,16 @@ impl ChangeBatch {
         })
     }
 
+    /// `len` changes from `offset` on, sharing the columns.
+    #[must_use]
+    pub fn slice(&self, offset: usize, len: usize) -> Self {
+        let rows = self.rows.slice(offset, len);
+        match &self.weights {
+            Weights::Inserts => Self::inserts(rows),
+            Weights::PerRow(weights) => Self::weighted(rows, weights[offset..offset + len].to_vec()),
+        }
+    }
+
     /// All changes of `batches`, one after the other.
     ///
     /// # Errors

@@ -21,6 +21,14 @@ pub enum OperatorError {
         /// What it said.
         message: String,
     },
+    /// The node was planned or called in a way that it does not allow.
+    #[error("{node}: {message}")]
+    Misuse {
+        /// The node's name.
+        node: String,
+        /// What is wrong.
+        message: String,
+    },
 }
 
 /// The watermark of an operator's inputs around a step.

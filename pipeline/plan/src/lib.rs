@@ -1,1 +1,26 @@
-//! x
+//! SQL text to graph.
+//!
+//! ```text
+//! .sql files ─▶ statement  ─▶ table ─▶ DataFusion's planner ─▶ event_time ─▶ translate ─▶ Graph
+//!               (our CREATE   (columns, (names, types,          (tumble       (nodes with
+//!                TABLE)        options)  optimiser)              gets its      resolved
+//!                                                                column)       expressions)
+//! ```
+//!
+//! Names, types and optimisation are DataFusion's, so that a query means here what it means there; the batch answer to the
+//! same logical plan is the oracle of the streaming one. Every SQL error that a user sees is made here, with its place.
+//! This crate must not know tasks or connections.
+
+mod error;
+mod event_time;
+mod functions;
+mod project;
+mod relation;
+mod statement;
+mod table;
+mod translate;
+
+pub use error::{Location, PlanError};
+pub use functions::{session, tumble};
+pub use project::{ClosingWindows, PlannedQuery, Project, QueryKind, SqlFile, batch_plan, plan};
+pub use table::{PlannedTable, TableTopic, TopicSchemas};

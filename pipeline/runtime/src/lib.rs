@@ -1,1 +1,25 @@
-//! x
+//! Running a graph: epochs, shards, the commit of what they give, and a [`Handle`] for others.
+//!
+//! ```text
+//!            ┌────────────── engine thread ──────────────┐        ┌──────── committer thread ────────┐
+//! log ─read─▶ commits ─▶ sources ─▶ steps ─▶ dataflow ─▶ epoch ─▶ derived events + journal ─▶ log
+//!                        (tables,   (cut where          output     (one commit), then views are
+//!                        watermark) a window closes)    (queue     published
+//!                                                       of 2)
+//! ```
+//!
+//! While an epoch is committed the next one is computed. An epoch is a run of whole commits: whatever the log has, up to a
+//! bound, so that epochs are tiny under light load and large under heavy load. A view becomes visible only after the
+//! derived events of its epoch, and the journal record that says so, are durable.
+//!
+//! This crate must not know SQL text or serving.
+
+mod committer;
+mod dataflow;
+mod engine;
+mod late;
+mod pipeline;
+mod source;
+mod steps;
+
+pub use pipeline::{Handle, Options, Pipeline, RuntimeError, Status, start};

@@ -1,0 +1,36 @@
+//! `chalk demo`.
+
+use crate::error::CliError;
+use crate::{Outcome, demo};
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// How many events the school makes.
+    #[arg(long, default_value_t = 200_000)]
+    events: u64,
+    /// What to make the same school again by.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Leave when it is verified, instead of serving until Ctrl-C.
+    #[arg(long)]
+    exit: bool,
+    /// The data directory; it must be new or empty. By default chalk-data, which the demo makes anew.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The pipelines to run: a .sql file or a directory of them.
+    #[arg(long, value_name = "PATH", default_value = "sql")]
+    project: PathBuf,
+    /// Where to listen for HTTP on this machine; 0 takes any free port.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    http_port: u16,
+}
+
+impl Demo {
+    pub(crate) fn run(self) -> Result<Outcome, CliError> {
+        let directory = demo::Directory::prepare(self.data)?;
+        let config = demo::Config { events: self.events, seed: self.seed, project: self.project };
+        let good = demo::run(&config, &directory, self.exit, self.http_port)?;
+        Ok(if good { Outcome::Done } else { Outcome::Refused })
+    }
+}

@@ -1,0 +1,61 @@
+//! `chalk run [PATH] [--data DIR] [--drain]`.
+
+use crate::error::CliError;
+use crate::node::Node;
+use crate::{Outcome, ProjectFiles, demo};
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// A .sql file or a directory of them.
+    #[arg(default_value = "sql")]
+    path: PathBuf,
+    /// The data directory [default: chalk-data; with --drain a temporary one].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// End when bounded inputs are exhausted, and write what is final.
+    #[arg(long)]
+    drain: bool,
+    /// Where to listen for HTTP on this machine; 0 takes any free port.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    http_port: u16,
+}
+
+impl Run {
+    pub(crate) fn run(self) -> Result<Outcome, CliError> {
+        let files = ProjectFiles::read(&self.path)?;
+        let temporary = match (&self.data, self.drain) {
+            (None, true) => Some(tempfile::tempdir().map_err(|error| CliError::other(error.to_string()))?),
+            _ => None,
+        };
+        let data = match (&self.data, &temporary) {
+            (Some(data), _) => data.clone(),
+            (None, Some(temporary)) => temporary.path().to_owned(),
+            (None, None) => PathBuf::from("chalk-data"),
+        };
+        let runtime = demo::tokio_runtime()?;
+        let mut node = Node::open(&files, &data, "run")?;
+        let refused_before = dead_letters(&node);
+        if self.drain {
+            runtime.block_on(node.pipeline.drain())?;
+            node.pipeline.stop();
+        } else {
+            eprintln!("running {} on {}", self.path.display(), data.display());
+            demo::serve_until_ctrl_c(&mut node, self.http_port, &runtime)?;
+        }
+        if let Some(failure) = node.pipeline.failure() {
+            return Err(CliError::other(failure));
+        }
+        let refused = dead_letters(&node) - refused_before;
+        if refused == 0 {
+            return Ok(Outcome::Done);
+        }
+        eprintln!("{refused} rows were refused:");
+        runtime.block_on(demo::print_dead_letters(&node))?;
+        Ok(Outcome::Refused)
+    }
+}
+
+fn dead_letters(node: &Node) -> u64 {
+    node.log.tail(chalk_catalog::SystemTopic::DeadLetters.id(), chalk_event::PartitionId(0)).0
+}

@@ -1,0 +1,125 @@
+//! `chalk demo`: a seeded school, from the events' way in to an answered query.
+//!
+//! The school's events go through the door that clients use. While they do, a class leaderboard is shown; afterwards every view is
+//! compared with the batch answer over the events that were made, and the numbers with the school's own.
+
+mod board;
+mod feed;
+mod made;
+mod serving;
+mod summary;
+
+pub use feed::{Fed, feed};
+pub use made::MadeBySchool;
+pub(crate) use serving::{print_dead_letters, serve_until_ctrl_c, tokio_runtime};
+pub use summary::Summary;
+
+use crate::client::queries;
+use crate::error::CliError;
+use crate::node::Node;
+use crate::project::ProjectFiles;
+use crate::verify::verify;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What is shown.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many events the school makes.
+    pub events: u64,
+    /// What to make the same school again by.
+    pub seed: u64,
+    /// The pipelines to run.
+    pub project: PathBuf,
+}
+
+/// The demo's data directory.
+#[derive(Debug)]
+pub struct Directory(PathBuf);
+
+/// Says that a directory is a demo's, which the next demo may make anew.
+const MARK: &str = "made-by-chalk-demo";
+
+impl Directory {
+    /// The given directory, which must be new or empty; or `chalk-data`, made anew if an earlier demo made it.
+    ///
+    /// # Errors
+    /// When the directory holds something that is not to be lost, or is in use.
+    pub fn prepare(given: Option<PathBuf>) -> Result<Self, CliError> {
+        let path = given.clone().unwrap_or_else(|| PathBuf::from("chalk-data"));
+        let cannot = |error: std::io::Error| CliError::other(format!("cannot use {}: {error}", path.display()));
+        if let Some(holder) = chalk_log::read_holder(&path) {
+            return Err(CliError::other(format!(
+                "{} is in use by {holder}\n  hint: stop that, or name another directory with --data",
+                path.display()
+            )));
+        }
+        let empty = fs::read_dir(&path).map_or(true, |mut entries| entries.next().is_none());
+        if !empty && given.is_none() && path.join(MARK).exists() {
+            fs::remove_dir_all(&path).map_err(cannot)?;
+        } else if !empty {
+            return Err(CliError::other(format!(
+                "{} is not empty, and the demo's counts need a new one\n  hint: name another directory with --data",
+                path.display()
+            )));
+        }
+        fs::create_dir_all(&path).map_err(cannot)?;
+        fs::write(path.join(MARK), "").map_err(cannot)?;
+        Ok(Self(path))
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// Runs the demo; gives whether everything was as it should be.
+pub(crate) fn run(config: &Config, directory: &Directory, exit: bool, http_port: u16) -> Result<bool, CliError> {
+    let started = Instant::now();
+    let files = ProjectFiles::read(&config.project)?;
+    let runtime = tokio_runtime()?;
+    let mut node = Node::open(&files, directory.path(), "demo")?;
+    runtime.block_on(node.pipeline.caught_up())?;
+    let opened = started.elapsed();
+    let server = serving::start(&mut node, http_port, &runtime)?;
+    println!("a school of {} events, seed {}, in {}", config.events, config.seed, directory.path().display());
+    let queries = queries(&node);
+    let fed = {
+        let board = board::Board::new(config.events, &queries, &runtime);
+        feed(&node, config, &runtime, |progress| board.show(progress))?
+    };
+    let summary = Summary::new(&node, &fed, opened);
+    print!("{summary}");
+    let mut good = summary.check(&fed);
+    let verifying = Instant::now();
+    let snapshot = node.pipeline.snapshot();
+    let verified = runtime.block_on(verify(&node.project, &node.functions, &fed.made, &*node.log, &snapshot));
+    match verified {
+        Ok(verified) => {
+            let count = |rows: &std::collections::BTreeMap<String, usize>| {
+                rows.iter().map(|(name, rows)| format!("{name} {rows}")).collect::<Vec<_>>().join(", ")
+            };
+            println!(
+                "verified   every row equals the batch answer over the school's own events ({:.1} s)",
+                verifying.elapsed().as_secs_f64()
+            );
+            println!("           views: {}", count(&verified.views));
+            println!("           topics: {}; late rows {}", count(&verified.topics), verified.late);
+        }
+        Err(mismatch) => {
+            eprintln!("NOT VERIFIED: {mismatch}");
+            good = false;
+        }
+    }
+    board::show_answer(&queries, &runtime);
+    if !exit {
+        println!("\nserving on http://{}; ask from another terminal, or stop with Ctrl-C:", server.address());
+        println!("  chalk query \"SELECT * FROM item_difficulty ORDER BY difficulty_permille DESC LIMIT 5\"");
+        runtime.block_on(server.until_ctrl_c())?;
+    }
+    node.pipeline.stop();
+    Ok(good)
+}

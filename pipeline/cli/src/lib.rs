@@ -1,0 +1,85 @@
+//! `chalk`: configuration, wiring, and one file per subcommand. Native graders are registered here.
+//!
+//! Exit codes: 0 = done; 1 = done, but some input was refused or a verification failed; 2 = not done.
+
+// A command line tool talks through its standard output and error.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod client;
+mod command;
+pub mod demo;
+mod error;
+mod graders;
+mod node;
+mod project;
+pub mod verify;
+
+pub use error::CliError;
+pub use graders::graders;
+pub use node::{Node, system_clock};
+pub use project::ProjectFiles;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// An event-sourced stream processor for homework: pipelines in SQL, graders in Rust.
+#[derive(Debug, Parser)]
+#[command(name = "chalk", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the whole thing: a seeded school's homework, appended, graded, ranked, verified, queried.
+    Demo(command::demo::Demo),
+    /// Run the pipelines of a .sql file or of a directory of them.
+    Run(command::run::Run),
+    /// Show the graph that the pipelines of a .sql file or directory are planned into.
+    Explain(command::explain::Explain),
+    /// Print generated events as JSON lines.
+    Generate(command::generate::Generate),
+    /// Append events: JSON, one a line.
+    Append(command::append::Append),
+    /// Ask the views and topics in SQL.
+    Query(command::query::Query),
+}
+
+/// What a command came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything was done.
+    Done,
+    /// Some input was refused, or a verification failed.
+    Refused,
+}
+
+/// Runs a command line.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing can be done when the terminal is gone.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match arguments.command {
+        Command::Demo(demo) => demo.run(),
+        Command::Run(run) => run.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Generate(generate) => generate.run(),
+        Command::Append(append) => append.run(),
+        Command::Query(query) => query.run(),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Refused) => ExitCode::from(1),
+        Err(error) => {
+            error.report();
+            ExitCode::from(2)
+        }
+    }
+}

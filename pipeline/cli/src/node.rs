@@ -1,0 +1,96 @@
+//! A data directory, opened: log, door, pipeline, queries.
+
+use crate::error::CliError;
+use crate::graders::graders;
+use crate::project::ProjectFiles;
+use chalk_connect::{LineSink, Sink};
+use chalk_ingest::Door;
+use chalk_log::{CommitLog, EventLog, Holder, LogOptions};
+use chalk_plan::Project;
+use chalk_runtime::{Handle, Options, Pipeline};
+use datafusion::logical_expr::ScalarUDF;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// An epoch takes about this many bytes of frames at most: enough to be worth its overhead, little enough to be seen soon.
+const EPOCH_BYTES_MAX: usize = 4 << 20;
+
+/// The system's clock, in nanoseconds since the Unix epoch: the one place where it is read.
+#[must_use]
+pub fn system_clock() -> Arc<dyn Fn() -> i64 + Send + Sync> {
+    Arc::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    })
+}
+
+/// A data directory with its project running.
+pub struct Node {
+    /// The project, planned.
+    pub project: Project,
+    /// The functions that SQL can call.
+    pub functions: Vec<Arc<ScalarUDF>>,
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The way into it.
+    pub door: Arc<Door>,
+    /// The running pipeline.
+    pub pipeline: Arc<Handle>,
+    commit_log: Arc<CommitLog>,
+    holder: Holder,
+}
+
+impl Node {
+    /// Plans a project; nothing is opened.
+    ///
+    /// # Errors
+    /// All mistakes in its files.
+    pub fn plan(files: &ProjectFiles) -> Result<(Project, Vec<Arc<ScalarUDF>>), CliError> {
+        let functions: Vec<Arc<ScalarUDF>> = graders().into_iter().map(|function| function.udf).collect();
+        let project = chalk_plan::plan(&files.sql, &files.topic_schemas()?, &functions)
+            .map_err(|errors| CliError::Plan(errors, files.clone()))?;
+        Ok((project, functions))
+    }
+
+    /// Opens a data directory and starts the project on it. `command` is who holds the directory, for others' errors.
+    ///
+    /// # Errors
+    /// When the project has mistakes, the directory is in use or damaged, or the pipeline cannot start.
+    pub fn open(files: &ProjectFiles, data: &Path, command: &str) -> Result<Self, CliError> {
+        let (project, functions) = Self::plan(files)?;
+        let holder = Holder { pid: std::process::id(), command: format!("chalk {command}"), http: None };
+        let commit_log = Arc::new(CommitLog::open(data, &holder, LogOptions::new(system_clock()))?);
+        let log: Arc<dyn EventLog> = Arc::clone(&commit_log) as _;
+        for (topic, avsc) in &files.schemas {
+            log.ensure_topic(topic, avsc, &files.envelope)?;
+        }
+        for table in &project.tables {
+            if let Some(topic) = &table.topic
+                && let Some(avsc) = &topic.own_avsc
+            {
+                log.ensure_topic(&topic.name, avsc, chalk_catalog::TopicSchema::NO_ENVELOPE)?;
+            }
+        }
+        let door = Arc::new(Door::open(Arc::clone(&log), system_clock())?);
+        let options = Options {
+            shards: available_parallelism().map_or(1, usize::from),
+            epoch_bytes_max: EPOCH_BYTES_MAX,
+            stdout: Box::new(|| Box::new(LineSink::new("the terminal", std::io::stdout())) as Box<dyn Sink>),
+            directory: files.directory.clone(),
+        };
+        let pipeline = Pipeline { name: "project".to_owned(), graph: project.graph.clone() };
+        let pipeline = Arc::new(chalk_runtime::start(pipeline, Arc::clone(&door), options)?);
+        Ok(Self { project, functions, log, door, pipeline, commit_log, holder })
+    }
+
+    /// Says in the data directory where this process listens.
+    ///
+    /// # Errors
+    /// When the lock file cannot be written.
+    pub fn announce(&mut self, http: std::net::SocketAddr) -> Result<(), CliError> {
+        self.holder.http = Some(http.to_string());
+        Ok(self.commit_log.announce(&self.holder)?)
+    }
+}

@@ -1,0 +1,318 @@
+//! The oracle: every view equals DataFusion's batch answer to the same SQL over the events that were made.
+//!
+//! The events come from whoever made them, as typed values: this shares no decoding, deduplication or lateness code with the
+//! engine. Queries are evaluated in order of what they read. A topic that a query fills is compared with the batch answer to
+//! that query, and then stands for the topic in the queries that read it. Where a query closes windows, which rows were
+//! late is computed again, one commit after the other, from the commit that each row stands in.
+//!
+//! Nothing here names a table or a column: a view added as a `.sql` file is verified without a change.
+
+mod compare;
+mod lateness;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+    TimestampNanosecondArray, new_null_array,
+};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use chalk_event::Provenance;
+use chalk_graph::Source;
+use chalk_log::EventLog;
+use chalk_plan::{ClosingWindows, PlannedQuery, Project, QueryKind, batch_plan, session};
+use chalk_view::Snapshot;
+use compare::{compare, topic_rows};
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::prelude::SessionContext;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+/// One value of an event that was made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Made {
+    /// None.
+    Null,
+    /// A whole number.
+    Int(i64),
+    /// Text, or JSON as text.
+    Text(String),
+    /// Nanoseconds since the Unix epoch.
+    Time(i64),
+}
+
+/// Events that were made and should have been accepted, by topic and in order: `column(topic, name)` gives one value per event.
+pub trait MadeEvents {
+    /// The topics that events were made for.
+    fn topics(&self) -> BTreeSet<String>;
+
+    /// The values of a column of a topic, one per event.
+    fn column(&self, topic: &str, name: &str) -> Vec<Made>;
+
+    /// How many events of a topic there are.
+    fn count(&self, topic: &str) -> usize;
+}
+
+/// What was compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Rows by view.
+    pub views: BTreeMap<String, usize>,
+    /// Rows by derived topic.
+    pub topics: BTreeMap<String, usize>,
+    /// Late rows.
+    pub late: usize,
+}
+
+/// Why it is not as it should be.
+#[derive(Debug)]
+pub struct Mismatch(pub String);
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Mismatch {
+    fn from(error: E) -> Self {
+        Self(format!("the batch answer could not be computed: {error}"))
+    }
+}
+
+/// Compares every view of `snapshot`, and every topic that a query fills, with the batch answer.
+///
+/// # Errors
+/// The first difference, with a few of the rows that differ.
+pub async fn verify(
+    project: &Project,
+    functions: &[Arc<ScalarUDF>],
+    made: &dyn MadeEvents,
+    log: &dyn EventLog,
+    snapshot: &Snapshot,
+) -> Result<Verified, Mismatch> {
+    let mut oracle = Oracle {
+        project,
+        log,
+        snapshot,
+        context: session(functions, std::thread::available_parallelism().map_or(1, usize::from)),
+        derived: BTreeMap::new(),
+        verified: Verified::default(),
+    };
+    oracle.made_tables(made)?;
+    let mut waiting: Vec<&PlannedQuery> = project.queries.iter().collect();
+    while !waiting.is_empty() {
+        let (mut ready, mut blocked) = (Vec::new(), Vec::new());
+        for query in waiting {
+            if oracle.can_read(query)? { ready.push(query) } else { blocked.push(query) }
+        }
+        if ready.is_empty() {
+            let names: Vec<&str> = blocked.iter().map(|query| query.name.as_str()).collect();
+            return Err(Mismatch(format!(
+                "cannot be verified, since nobody made the events they read: {}",
+                names.join(", ")
+            )));
+        }
+        for query in ready {
+            oracle.query(query).await?;
+        }
+        waiting = blocked;
+        let open: BTreeSet<&str> = waiting.iter().filter_map(|query| project.topic_of(query)).collect();
+        oracle.derived_tables(&open)?;
+    }
+    Ok(oracle.verified)
+}
+
+struct Oracle<'a> {
+    project: &'a Project,
+    log: &'a dyn EventLog,
+    snapshot: &'a Snapshot,
+    context: SessionContext,
+    /// Rows that queries gave to a topic.
+    derived: BTreeMap<String, Vec<RecordBatch>>,
+    verified: Verified,
+}
+
+impl Oracle<'_> {
+    /// Tables over topics that events were made for.
+    fn made_tables(&mut self, made: &dyn MadeEvents) -> Result<(), Mismatch> {
+        let topics = made.topics();
+        for table in &self.project.tables {
+            let Some(source) = table.source.as_ref().filter(|source| topics.contains(&source.topic)) else { continue };
+            let columns = |name: &str, data_type: &DataType| array(&made.column(&source.topic, name), data_type);
+            let rows = table_rows(source, &table.schema, made.count(&source.topic), columns)?;
+            self.register(&table.name, vec![rows])?;
+        }
+        Ok(())
+    }
+
+    /// Tables over topics that only queries fill, once all of those are evaluated.
+    fn derived_tables(&mut self, open: &BTreeSet<&str>) -> Result<(), Mismatch> {
+        let done: Vec<String> = self.derived.keys().filter(|topic| !open.contains(topic.as_str())).cloned().collect();
+        for topic in done {
+            let batches = self.derived.remove(&topic).unwrap_or_default();
+            for table in &self.project.tables {
+                let Some(source) = table.source.as_ref().filter(|source| source.topic == topic) else { continue };
+                let mut parts = Vec::new();
+                for batch in &batches {
+                    let columns = |name: &str, data_type: &DataType| match batch.column_by_name(name) {
+                        Some(column) => Ok(cast(column, data_type)?),
+                        None => Ok(new_null_array(data_type, batch.num_rows())),
+                    };
+                    parts.push(table_rows(source, &table.schema, batch.num_rows(), columns)?);
+                }
+                self.register(&table.name, parts)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn register(&self, name: &str, batches: Vec<RecordBatch>) -> Result<(), Mismatch> {
+        let Some(first) = batches.first() else { return Ok(()) };
+        let table = MemTable::try_new(first.schema(), vec![batches])?;
+        self.context.register_table(name, Arc::new(table))?;
+        Ok(())
+    }
+
+    fn can_read(&self, query: &PlannedQuery) -> Result<bool, Mismatch> {
+        for name in &query.reads {
+            if !self.context.table_exist(name.as_str())? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn query(&mut self, query: &PlannedQuery) -> Result<(), Mismatch> {
+        let rows = match &query.closing {
+            None => self.answer(&query.sql).await?,
+            Some(closing) => self.closed_answer(query, closing).await?,
+        };
+        match &query.kind {
+            QueryKind::View => {}
+            QueryKind::Preview => return Ok(()),
+            QueryKind::MaterialisedView => {
+                let view = self.snapshot.views.get(&query.name);
+                let view = view.ok_or_else(|| Mismatch(format!("view '{}' is not there", query.name)))?;
+                let count = compare(&format!("view '{}'", query.name), &rows, &view.batches(8192)?, view.schema())?;
+                self.verified.views.insert(query.name.clone(), count);
+            }
+            QueryKind::Insert(_) => {
+                if let Some(topic) = self.project.topic_of(query) {
+                    let schema = Arc::clone(&query.schema);
+                    let stored = topic_rows(self.log, topic, &schema)?;
+                    let count = compare(&format!("topic '{topic}'"), &rows, &stored, &schema)?;
+                    self.verified.topics.insert(topic.to_owned(), count);
+                    self.derived.entry(topic.to_owned()).or_default().extend(rows);
+                }
+                return Ok(());
+            }
+        }
+        let rows = if rows.is_empty() { vec![RecordBatch::new_empty(Arc::clone(&query.schema))] } else { rows };
+        self.register(&query.name, with_schema(&rows, &query.schema)?)
+    }
+
+    async fn answer(&self, sql: &str) -> Result<Vec<RecordBatch>, Mismatch> {
+        let plan = batch_plan(&self.context, sql).await?;
+        Ok(self.context.execute_logical_plan(plan).await?.collect().await?)
+    }
+
+    /// The answer over the rows that came in time, in windows that have closed.
+    async fn closed_answer(
+        &mut self,
+        query: &PlannedQuery,
+        closing: &ClosingWindows,
+    ) -> Result<Vec<RecordBatch>, Mismatch> {
+        let table = self.project.table(&closing.table).and_then(|table| Some((table, table.source.as_ref()?)));
+        let (table, source) = table.ok_or_else(|| Mismatch(format!("there is no table '{}'", closing.table)))?;
+        let sql = format!("SELECT * FROM \"{}\"", closing.table);
+        let all = concat_batches(&table.schema, &with_schema(&self.answer(&sql).await?, &table.schema)?)?;
+        let judged = lateness::judge(self.log, source, &all, closing)?;
+        let kept = lateness::check_late_table(self.log, &query.name, &judged, &mut self.verified.late)
+            .map(|()| judged.counted(&all))??;
+        self.context.deregister_table(closing.table.as_str())?;
+        self.register(&closing.table, vec![kept])?;
+        let answer = self.answer(&query.sql).await;
+        self.context.deregister_table(closing.table.as_str())?;
+        self.register(&closing.table, vec![all])?;
+        answer
+    }
+}
+
+/// A table's rows: stored columns as given, metadata as far as it can be known, then the table's expressions.
+fn table_rows(
+    source: &Source,
+    schema: &SchemaRef,
+    count: usize,
+    column: impl Fn(&str, &DataType) -> Result<ArrayRef, Mismatch>,
+) -> Result<RecordBatch, Mismatch> {
+    let over = &source.columns.schema;
+    let mut columns = Vec::new();
+    for (name, field) in source.columns.stored.iter().zip(over.fields()) {
+        columns.push(column(name, field.data_type())?);
+    }
+    for kind in &source.columns.provenance {
+        columns.push(match kind {
+            // Made in order, so that numbers in that order compare as offsets of one partition do.
+            Provenance::Offset => Arc::new(Int64Array::from_iter_values(0..i64::try_from(count).unwrap_or(i64::MAX))) as ArrayRef,
+            Provenance::Topic => Arc::new(StringArray::from(vec![source.topic.as_str(); count])),
+            Provenance::Partition | Provenance::CommitSeq => {
+                let message = format!(
+                    "table '{}' names {}, which whoever made the events cannot know: queries over it cannot be verified",
+                    source.table,
+                    kind.metadata_key()
+                );
+                return Err(Mismatch(message));
+            }
+        });
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    let rows = RecordBatch::try_new_with_options(Arc::clone(over), columns, &options)?;
+    let columns: datafusion::common::Result<Vec<ArrayRef>> = source
+        .expressions
+        .iter()
+        .map(|expression| expression.evaluate(&rows).and_then(|value| value.into_array(count)))
+        .collect();
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns?, &options)?)
+}
+
+fn array(values: &[Made], data_type: &DataType) -> Result<ArrayRef, Mismatch> {
+    let int = |value: &Made| match value {
+        Made::Int(value) | Made::Time(value) => Some(*value),
+        _ => None,
+    };
+    let text = |value: &Made| match value {
+        Made::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    let ints = values.iter().map(int);
+    Ok(match data_type {
+        DataType::Boolean => {
+            Arc::new(ints.map(|value| value.map(|value| value != 0)).collect::<BooleanArray>()) as ArrayRef
+        }
+        DataType::Int32 => Arc::new(ints.map(|value| i32::try_from(value?).ok()).collect::<Int32Array>()),
+        DataType::Int64 => Arc::new(ints.collect::<Int64Array>()),
+        DataType::Float64 => Arc::new(ints.map(|value| value.map(|value| value as f64)).collect::<Float64Array>()),
+        DataType::Timestamp(_, _) => Arc::new(ints.collect::<TimestampNanosecondArray>()),
+        DataType::Utf8 => Arc::new(values.iter().map(text).collect::<StringArray>()),
+        other => return Err(Mismatch(format!("columns of type {other} cannot be verified"))),
+    })
+}
+
+/// The same rows under a schema that differs in names, metadata or nullability at most.
+fn with_schema(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Vec<RecordBatch>, Mismatch> {
+    batches
+        .iter()
+        .map(|batch| {
+            let columns: Result<Vec<ArrayRef>, _> = batch
+                .columns()
+                .iter()
+                .zip(schema.fields())
+                .map(|(column, field)| cast(column, field.data_type()))
+                .collect();
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            Ok(RecordBatch::try_new_with_options(Arc::new(Schema::clone(schema)), columns?, &options)?)
+        })
+        .collect()
+}

@@ -1,0 +1,291 @@
+//! Groups and aggregates.
+//!
+//! A key gets a dense group id; everything else is arrays by group id. An updating aggregate reads the groups that a step
+//! touches before and after, and gives the difference:
+//!
+//! ```text
+//! step   input          output of select class, count(*), sum(marks) group by class
+//!    1   + 3A 7
+//!        + 3A 9         + 3A 2 16
+//!    2   - 3A 9         - 3A 2 16
+//!                       + 3A 1 7
+//!    3   - 3A 7         - 3A 1 7        the group is gone and its id free
+//! ```
+//!
+//! With closing windows nothing is given until the watermark closes a pane; then its row is, once (see [`panes`]).
+
+mod accumulator;
+mod count;
+mod exact_sum;
+mod extreme;
+mod panes;
+mod recompute;
+mod sum;
+#[cfg(test)]
+mod tests;
+
+use crate::interner::Interner;
+use crate::output::{Output, on_time};
+use crate::row_codec::{KeyCodec, RowCodec};
+use crate::{Operator, OperatorError, Step, StepTime};
+use accumulator::{Accumulator, CallRows, accumulator};
+use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::compute::{concat, take};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+use chalk_event::{ChangeBatch, Weights};
+use chalk_graph::{Aggregate, AggregateCall};
+use panes::Panes;
+
+/// Groups rows by key and aggregates each group.
+pub(crate) struct AggregateOperator {
+    // Configuration.
+    output: Output,
+    keys: KeyCodec,
+    calls: Vec<AggregateCall>,
+    /// Without keys there is one group, which is always there.
+    keyless: bool,
+    // State.
+    groups: Interner,
+    /// By group id: the sum of its rows' weights; a group without weight does not exist.
+    weights: Vec<i64>,
+    /// By group id: the last step that touched it.
+    touched_in: Vec<u64>,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    panes: Option<Panes>,
+    steps: u64,
+}
+
+/// Results of some groups.
+struct Results {
+    groups: Vec<u32>,
+    /// One per call; none at all when there are no groups.
+    columns: Vec<ArrayRef>,
+}
+
+impl AggregateOperator {
+    /// The operator of a node whose input has this schema.
+    pub(crate) fn new(aggregate: &Aggregate, input: &SchemaRef, output: Output) -> Result<Self, OperatorError> {
+        let types: Vec<&DataType> = input.fields().iter().map(|field| field.data_type()).collect();
+        let keys = KeyCodec::new(&aggregate.keys, &types).map_err(|error| output.arrow(error))?;
+        let accumulators = aggregate
+            .calls
+            .iter()
+            .map(|call| accumulator(call, &types, aggregate.close.is_some()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| output.arrow(error))?;
+        if let Some(close) = &aggregate.close
+            && !aggregate.keys.contains(&close.window)
+        {
+            return Err(output.misuse("the window of an aggregate that closes windows must be one of its keys".into()));
+        }
+        Ok(Self {
+            output,
+            keys,
+            calls: aggregate.calls.clone(),
+            keyless: aggregate.keys.is_empty(),
+            groups: Interner::default(),
+            weights: Vec::new(),
+            touched_in: Vec::new(),
+            accumulators,
+            panes: aggregate.close.clone().map(Panes::new),
+            steps: 0,
+        })
+    }
+}
+
+impl Operator for AggregateOperator {
+    fn step(&mut self, inputs: &[ChangeBatch], time: StepTime) -> Result<Step, OperatorError> {
+        let output = self.output.clone();
+        let input = output.port(inputs, 0)?;
+        self.steps += 1;
+        match self.panes.take() {
+            None => Ok(on_time(self.update(input)?)),
+            Some(mut panes) => {
+                let step = self.close(input, time, &mut panes);
+                self.panes = Some(panes);
+                step
+            }
+        }
+    }
+}
+
+impl AggregateOperator {
+    /// Applies changes and gives the difference that they make.
+    fn update(&mut self, input: &ChangeBatch) -> Result<ChangeBatch, OperatorError> {
+        let groups = self.intern(input)?;
+        let touched = self.touched(&groups);
+        let old = self.results(touched.iter().copied().filter(|&group| self.was_given(group)).collect())?;
+        self.apply(input, &groups)?;
+        let new = self.results(touched.iter().copied().filter(|&group| self.exists(group)).collect())?;
+        let changes = self.difference(&touched, &old, &new)?;
+        for group in touched {
+            if !self.exists(group) {
+                self.free(group);
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Counts the rows that are not late, and gives the panes that the step closes.
+    fn close(&mut self, input: &ChangeBatch, time: StepTime, panes: &mut Panes) -> Result<Step, OperatorError> {
+        if matches!(input.weights(), Weights::PerRow(weights) if weights.iter().any(|&weight| weight < 0)) {
+            return Err(self
+                .output
+                .misuse("windows that close cannot take rows back: the input must be append-only".into()));
+        }
+        let judged = panes.judge(input.rows(), time.before, &self.output)?;
+        let counted = match judged.counted.len() {
+            all if all == input.len() => input.clone(),
+            _ => input.take(&UInt32Array::from(judged.counted)).map_err(|error| self.output.arrow(error))?,
+        };
+        let groups = self.intern(&counted)?;
+        for (&group, &end) in groups.iter().zip(&judged.ends) {
+            // A group is new when no step has given it weight nor this one seen it.
+            if !self.exists(group) && self.touched_in[group as usize] != self.steps {
+                self.touched_in[group as usize] = self.steps;
+                panes.open(end, group);
+            }
+        }
+        self.apply(&counted, &groups)?;
+        let closed = self.results(panes.due(time.after))?;
+        let changes = if closed.groups.is_empty() {
+            self.output.nothing()
+        } else {
+            let mut columns = self.key_columns(&closed.groups)?;
+            columns.extend(closed.columns);
+            self.output.changes(columns, vec![1; closed.groups.len()])?
+        };
+        for group in closed.groups {
+            self.weights[group as usize] = 0;
+            self.free(group);
+        }
+        Ok(Step { changes, late: judged.late })
+    }
+
+    /// The group id of each row.
+    fn intern(&mut self, input: &ChangeBatch) -> Result<Vec<u32>, OperatorError> {
+        let encoded = self.keys.encode(input.rows()).map_err(|error| self.output.arrow(error))?;
+        let groups: Vec<u32> = (0..input.len()).map(|row| self.groups.intern(encoded.row(row))).collect();
+        if self.keyless && self.steps == 1 {
+            self.groups.intern(&[]);
+        }
+        let count = self.groups.len();
+        self.weights.resize(count, 0);
+        self.touched_in.resize(count, 0);
+        for accumulator in &mut self.accumulators {
+            accumulator.reserve(count);
+        }
+        Ok(groups)
+    }
+
+    /// The distinct groups of a step, in the order of their first row.
+    fn touched(&mut self, groups: &[u32]) -> Vec<u32> {
+        let mut touched = Vec::new();
+        // The one group of a keyless aggregate has a row before it has any input.
+        let from_the_beginning = (self.keyless && self.steps == 1).then_some(0);
+        for group in groups.iter().copied().chain(from_the_beginning) {
+            let touched_in = &mut self.touched_in[group as usize];
+            if *touched_in != self.steps {
+                *touched_in = self.steps;
+                touched.push(group);
+            }
+        }
+        touched
+    }
+
+    fn exists(&self, group: u32) -> bool {
+        self.keyless || self.weights[group as usize] != 0
+    }
+
+    /// Whether an earlier step gave a row for the group.
+    fn was_given(&self, group: u32) -> bool {
+        self.exists(group) && self.steps > 1
+    }
+
+    fn apply(&mut self, input: &ChangeBatch, groups: &[u32]) -> Result<(), OperatorError> {
+        if input.is_empty() {
+            return Ok(());
+        }
+        match input.weights() {
+            Weights::Inserts => groups.iter().for_each(|&group| self.weights[group as usize] += 1),
+            Weights::PerRow(weights) => {
+                for (&group, weight) in groups.iter().zip(weights) {
+                    self.weights[group as usize] += weight;
+                }
+            }
+        }
+        for (accumulator, call) in self.accumulators.iter_mut().zip(&self.calls) {
+            CallRows::new(call, input, groups)
+                .and_then(|rows| accumulator.update(&rows))
+                .map_err(|error| self.output.arrow(error))?;
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, group: u32) {
+        for accumulator in &mut self.accumulators {
+            accumulator.clear(group);
+        }
+        self.groups.release(group);
+    }
+
+    fn results(&self, groups: Vec<u32>) -> Result<Results, OperatorError> {
+        if groups.is_empty() {
+            return Ok(Results { groups, columns: Vec::new() });
+        }
+        let columns = self
+            .accumulators
+            .iter()
+            .map(|accumulator| accumulator.evaluate(&groups).map_err(|error| error.of(&self.output)))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Results { groups, columns })
+    }
+
+    fn key_columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, OperatorError> {
+        self.keys.decode(groups.iter().map(|&group| self.groups.key(group))).map_err(|error| self.output.arrow(error))
+    }
+
+    /// For each touched group, its old row as a delete and its new one as an insert, unless they are equal.
+    fn difference(&self, touched: &[u32], old: &Results, new: &Results) -> Result<ChangeBatch, OperatorError> {
+        if old.groups.is_empty() && new.groups.is_empty() {
+            return Ok(self.output.nothing());
+        }
+        let arrow = |error| self.output.arrow(error);
+        let results = joined(&old.columns, &new.columns).map_err(arrow)?;
+        let codec = RowCodec::new(results.iter().map(|column| column.data_type())).map_err(arrow)?;
+        let encoded = codec.encode(&results).map_err(arrow)?;
+        let (mut groups, mut rows, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut old_groups, mut new_groups) = ((0..).zip(&old.groups).peekable(), (0..).zip(&new.groups).peekable());
+        let first_new = old.groups.len();
+        for &group in touched {
+            let before = old_groups.next_if(|(_, other)| **other == group).map(|(place, _)| place);
+            let after =
+                new_groups.next_if(|(_, other)| **other == group).map(|(place, _): (usize, _)| first_new + place);
+            if let (Some(before), Some(after)) = (before, after)
+                && encoded.row(before) == encoded.row(after)
+            {
+                continue;
+            }
+            for (row, weight) in before.map(|row| (row, -1)).into_iter().chain(after.map(|row| (row, 1))) {
+                groups.push(group);
+                rows.push(u32::try_from(row).unwrap_or(u32::MAX));
+                weights.push(weight);
+            }
+        }
+        let rows = UInt32Array::from(rows);
+        let mut columns = self.key_columns(&groups)?;
+        for column in &results {
+            columns.push(take(column, &rows, None).map_err(arrow)?);
+        }
+        self.output.changes(columns, weights)
+    }
+}
+
+/// Old results, then new ones.
+fn joined(old: &[ArrayRef], new: &[ArrayRef]) -> Result<Vec<ArrayRef>, ArrowError> {
+    match (old, new) {
+        ([], only) | (only, []) => Ok(only.to_vec()),
+        _ => old.iter().zip(new).map(|(old, new)| concat(&[old.as_ref(), new.as_ref()])).collect(),
+    }
+}

@@ -1,0 +1,130 @@
+//! Windows that close: which rows are late, and which panes are due.
+//!
+//! | the row's window         | row   | what happens                                            |
+//! |--------------------------|-------|---------------------------------------------------------|
+//! | open before the step     | first | a pane is opened                                        |
+//! | open before the step     | next  | its pane is updated, silently                           |
+//! | closed before the step   | any   | the row is late: reported, never counted                |
+//! | there is none (NULL)     | any   | not counted: without an event time there is no pane     |
+//! | closed by the step       |       | its pane is emitted once, in order of end, and freed    |
+
+use crate::LateRow;
+use crate::output::Output;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StructArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, TimeUnit};
+use arrow::error::ArrowError;
+use chalk_event::{EventTime, Watermark};
+use chalk_graph::CloseWindows;
+use std::collections::BTreeMap;
+
+/// The panes of an aggregate that are still open, and the judge of its rows.
+#[derive(Debug)]
+pub(crate) struct Panes {
+    close: CloseWindows,
+    /// Group ids by the end of their window, in the order in which they were opened.
+    open: BTreeMap<i64, Vec<u32>>,
+}
+
+/// A batch's rows as their windows judge them.
+pub(crate) struct Judged {
+    /// Rows that count.
+    pub(crate) counted: Vec<u32>,
+    /// The end of each of their windows.
+    pub(crate) ends: Vec<i64>,
+    /// Rows that came too late.
+    pub(crate) late: Vec<LateRow>,
+}
+
+impl Panes {
+    /// No panes yet.
+    pub(crate) fn new(close: CloseWindows) -> Self {
+        Self { close, open: BTreeMap::new() }
+    }
+
+    /// Judges rows by the watermark as it stood before them.
+    pub(crate) fn judge(
+        &self,
+        rows: &RecordBatch,
+        before: Watermark,
+        output: &Output,
+    ) -> Result<Judged, crate::OperatorError> {
+        let (ends, times) = self.times(rows).map_err(|error| output.arrow(error))?;
+        let mut judged = Judged { counted: Vec::with_capacity(rows.num_rows()), ends: Vec::new(), late: Vec::new() };
+        for (row, end) in ends.iter().enumerate() {
+            let Some(end) = end else { continue };
+            match before.time().filter(|&watermark| self.is_closed(end, watermark)) {
+                None => {
+                    judged.counted.push(u32::try_from(row).unwrap_or(u32::MAX));
+                    judged.ends.push(end);
+                }
+                Some(watermark) => judged.late.push(LateRow {
+                    query: self.close.query.clone(),
+                    // There is no window without an event time; if there were, it would begin at the window's start.
+                    event_time: EventTime(if times.is_valid(row) { times.value(row) } else { end - self.close.width }),
+                    watermark,
+                    window_end: EventTime(end),
+                    row,
+                }),
+            }
+        }
+        Ok(judged)
+    }
+
+    /// Opens the pane of a new group.
+    pub(crate) fn open(&mut self, end: i64, group: u32) {
+        self.open.entry(end).or_default().push(group);
+    }
+
+    /// Takes out the panes that a watermark closes, in order of their ends.
+    pub(crate) fn due(&mut self, after: Watermark) -> Vec<u32> {
+        let mut due = Vec::new();
+        let Some(watermark) = after.time() else { return due };
+        while let Some(first) = self.open.first_entry()
+            && is_closed(*first.key(), self.close.lateness, watermark)
+        {
+            due.extend(first.remove());
+        }
+        due
+    }
+
+    fn is_closed(&self, end: i64, watermark: EventTime) -> bool {
+        is_closed(end, self.close.lateness, watermark)
+    }
+
+    /// The end of each row's window and its event time, in nanoseconds.
+    fn times(&self, rows: &RecordBatch) -> Result<(Int64Array, Int64Array), ArrowError> {
+        let column = rows.column(self.close.window);
+        let Some(windows) = column.as_struct_opt() else {
+            return Err(ArrowError::InvalidArgumentError(format!("a window is a struct, not {}", column.data_type())));
+        };
+        Ok((nanoseconds(&ends(windows)?)?, nanoseconds(rows.column(self.close.event_time))?))
+    }
+}
+
+fn is_closed(end: i64, lateness: i64, watermark: EventTime) -> bool {
+    end.saturating_add(lateness) <= watermark.0
+}
+
+/// The field `end` of windows; NULL where the window is.
+fn ends(windows: &StructArray) -> Result<ArrayRef, ArrowError> {
+    let ends = windows
+        .column_by_name("end")
+        .ok_or_else(|| ArrowError::InvalidArgumentError("a window has the fields start and end".to_owned()))?;
+    match windows.nulls() {
+        None => Ok(ArrayRef::clone(ends)),
+        Some(valid) => {
+            let absent = arrow::array::BooleanArray::new(!valid.inner(), None);
+            arrow::compute::nullif(ends, &absent)
+        }
+    }
+}
+
+fn nanoseconds(times: &ArrayRef) -> Result<Int64Array, ArrowError> {
+    let zone = match times.data_type() {
+        DataType::Timestamp(_, zone) => zone.clone(),
+        other => return Err(ArrowError::InvalidArgumentError(format!("a time is a timestamp, not {other}"))),
+    };
+    let exact = cast(times, &DataType::Timestamp(TimeUnit::Nanosecond, zone))?;
+    Ok(cast(&exact, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+}

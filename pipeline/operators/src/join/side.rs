@@ -1,0 +1,127 @@
+//! One side of a join: its configuration, its rows by key, and one step's changes to them.
+
+use crate::interner::Interner;
+use crate::row_codec::{EncodedRows, KeyCodec, RowCodec};
+use crate::row_set::RowSet;
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
+use arrow::buffer::NullBuffer;
+use arrow::compute::take;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+use chalk_event::ChangeBatch;
+
+/// Which rows of a side are given without a partner's columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alone {
+    /// None.
+    Never,
+    /// Those that have no partner: outer and anti joins.
+    WithoutPartner,
+    /// Those that have one, once each: semi joins.
+    WithPartner,
+}
+
+impl Alone {
+    /// Whether a row is given, by whether the other side has its key.
+    pub(super) fn gives(self, has_partner: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::WithoutPartner => !has_partner,
+            Self::WithPartner => has_partner,
+        }
+    }
+}
+
+/// One side of a join.
+#[derive(Debug)]
+pub(super) struct Side {
+    // Configuration.
+    pub(super) alone: Alone,
+    key_columns: Vec<usize>,
+    keys: KeyCodec,
+    rows: RowCodec,
+    types: Vec<DataType>,
+    // State: by key id, the rows that have this key.
+    pub(super) state: Vec<RowSet>,
+}
+
+/// The changes of one step to one side.
+pub(super) struct Delta<'a> {
+    pub(super) batch: &'a ChangeBatch,
+    /// The key of each row; `None` when a part of it is NULL.
+    pub(super) keys: Vec<Option<u32>>,
+    pub(super) rows: EncodedRows,
+}
+
+impl Side {
+    /// A side whose input has this schema.
+    pub(super) fn new(alone: Alone, key_columns: &[usize], schema: &SchemaRef) -> Result<Self, ArrowError> {
+        let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+        Ok(Self {
+            alone,
+            key_columns: key_columns.to_vec(),
+            keys: KeyCodec::new(key_columns, &types.iter().collect::<Vec<_>>())?,
+            rows: RowCodec::new(&types)?,
+            types,
+            state: Vec::new(),
+        })
+    }
+
+    /// Encodes a step's changes.
+    pub(super) fn delta<'a>(&self, batch: &'a ChangeBatch, interner: &mut Interner) -> Result<Delta<'a>, ArrowError> {
+        let encoded = self.keys.encode(batch.rows())?;
+        let nulls = self.null_keys(batch.rows());
+        let key = |row| match &nulls {
+            Some(nulls) if nulls.is_null(row) => None,
+            _ => Some(interner.intern(encoded.row(row))),
+        };
+        let keys = (0..batch.len()).map(key).collect();
+        Ok(Delta { batch, keys, rows: self.rows.encode(batch.rows().columns())? })
+    }
+
+    fn null_keys(&self, rows: &RecordBatch) -> Option<NullBuffer> {
+        let nulls = self.key_columns.iter().fold(None, |nulls: Option<NullBuffer>, &column| {
+            NullBuffer::union(nulls.as_ref(), rows.column(column).logical_nulls().as_ref())
+        });
+        nulls.filter(|nulls| nulls.null_count() > 0)
+    }
+
+    /// Applies a step's changes; rows with NULL keys are not kept.
+    pub(super) fn apply(&mut self, delta: &Delta<'_>) {
+        for (row, key) in delta.keys.iter().enumerate() {
+            if let Some(key) = key {
+                self.state[*key as usize].add(delta.rows.row(row), delta.batch.weight(row));
+            }
+        }
+    }
+
+    /// Whether there is a row with this key.
+    pub(super) fn has(&self, key: u32) -> bool {
+        !self.state[key as usize].is_empty()
+    }
+
+    /// Columns of kept rows.
+    pub(super) fn decode<'a>(&'a self, rows: &[&'a [u8]]) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.rows.decode(rows.iter().copied())
+    }
+
+    /// This side's columns where it has no row.
+    pub(super) fn nulls(&self, count: usize) -> Vec<ArrayRef> {
+        self.types.iter().map(|data_type| new_null_array(data_type, count)).collect()
+    }
+}
+
+impl Delta<'_> {
+    /// Columns of some of the changed rows.
+    pub(super) fn take(&self, rows: &UInt32Array) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.batch.rows().columns().iter().map(|column| take(column, rows, None)).collect()
+    }
+
+    /// The distinct keys of the changed rows, in order.
+    pub(super) fn distinct_keys(&self) -> Vec<u32> {
+        let mut keys: Vec<u32> = self.keys.iter().flatten().copied().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+}

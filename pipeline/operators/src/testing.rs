@@ -1,0 +1,309 @@
+//! Text tables in, text tables out; and histories by chance that every stateful operator must survive.
+//!
+//! A schema is `name:type …` with the types int, float, text, bool, time, window, ints and uint. A row is a weight (`+`,
+//! `-`, `+2`, …) and its cells; `NULL`, `0..10` (a window) and `[1,2]` (a list) are cells too. Steps are parted by `---`.
+//! Rows of the second input begin with `right`. `watermark 10` is a step's watermark after it.
+
+use crate::{Step, StepTime, exchange, key_columns, operator};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+    TimestampNanosecondArray, UInt64Array,
+};
+use arrow::datatypes::{
+    DataType, Field, Fields, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampNanosecondType, UInt64Type,
+};
+use chalk_event::{ChangeBatch, EventTime, Watermark};
+use chalk_graph::{Node, NodeKind};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+const TIME: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
+
+fn window_fields() -> Fields {
+    Fields::from(vec![Field::new("start", TIME, true), Field::new("end", TIME, true)])
+}
+
+/// The type of a word.
+pub(crate) fn data_type(word: &str) -> DataType {
+    match word {
+        "int" => DataType::Int64,
+        "uint" => DataType::UInt64,
+        "float" => DataType::Float64,
+        "text" => DataType::Utf8,
+        "bool" => DataType::Boolean,
+        "time" => TIME,
+        "window" => DataType::Struct(window_fields()),
+        "ints" => DataType::new_list(DataType::Int64, true),
+        other => panic!("no type {other}"),
+    }
+}
+
+/// A schema from `name:type …`.
+pub(crate) fn schema(text: &str) -> SchemaRef {
+    let field = |word: &str| {
+        let (name, data) = word.split_once(':').expect("name:type");
+        Field::new(name, data_type(data), true)
+    };
+    Arc::new(Schema::new(text.split_whitespace().map(field).collect::<Vec<_>>()))
+}
+
+/// A node of this kind that gives this schema.
+pub(crate) fn node(kind: NodeKind, output: &str) -> Node {
+    Node { name: "test/node/0".into(), kind, inputs: Vec::new(), schema: schema(output), append_only: false }
+}
+
+fn column(data: &DataType, cells: &[&str]) -> ArrayRef {
+    fn each<T>(cells: &[&str], parse: impl Fn(&str) -> T) -> Vec<Option<T>> {
+        cells.iter().map(|&cell| (cell != "NULL").then(|| parse(cell))).collect()
+    }
+    let int = |cell: &str| cell.parse::<i64>().expect("an integer");
+    match data {
+        DataType::Int64 => Arc::new(Int64Array::from(each(cells, int))),
+        DataType::UInt64 => Arc::new(UInt64Array::from(each(cells, |cell| cell.parse().expect("an integer")))),
+        DataType::Float64 => Arc::new(Float64Array::from(each(cells, |cell| cell.parse().expect("a number")))),
+        DataType::Boolean => Arc::new(BooleanArray::from(each(cells, |cell| cell == "true"))),
+        DataType::Utf8 => Arc::new(StringArray::from(each(cells, str::to_owned))),
+        DataType::Timestamp(..) => Arc::new(TimestampNanosecondArray::from(each(cells, int))),
+        DataType::Struct(fields) => {
+            let bounds = each(cells, |cell| {
+                let (start, end) = cell.split_once("..").expect("start..end");
+                (int(start), int(end))
+            });
+            let of = |pick: fn((i64, i64)) -> i64| -> ArrayRef {
+                Arc::new(TimestampNanosecondArray::from_iter(bounds.iter().map(|bound| bound.map(pick))))
+            };
+            let nulls = bounds.iter().map(Option::is_some).collect::<Vec<_>>().into();
+            Arc::new(StructArray::new(fields.clone(), vec![of(|b| b.0), of(|b| b.1)], Some(nulls)))
+        }
+        DataType::List(_) => Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(each(cells, |cell| {
+            let inner = cell.trim_matches(['[', ']']);
+            inner
+                .split(',')
+                .filter(|item| !item.is_empty())
+                .map(|item| (item != "NULL").then(|| int(item)))
+                .collect::<Vec<_>>()
+        }))),
+        other => panic!("no cells of {other}"),
+    }
+}
+
+/// Rows of weights and cells.
+pub(crate) fn batch(schema: &SchemaRef, rows: &[(String, i64)]) -> ChangeBatch {
+    let cells: Vec<Vec<&str>> = rows.iter().map(|(row, _)| row.split_whitespace().collect()).collect();
+    assert!(cells.iter().all(|row| row.len() == schema.fields().len()), "{rows:?} are not of {schema}");
+    let columns = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| column(field.data_type(), &cells.iter().map(|row| row[index]).collect::<Vec<_>>()))
+        .collect();
+    let batch = RecordBatch::try_new(Arc::clone(schema), columns).expect("columns are of the schema");
+    if rows.iter().all(|(_, weight)| *weight == 1) {
+        ChangeBatch::inserts(batch)
+    } else {
+        ChangeBatch::weighted(batch, rows.iter().map(|(_, weight)| *weight).collect())
+    }
+}
+
+fn cell(array: &dyn Array, row: usize) -> String {
+    if array.is_null(row) {
+        return "NULL".into();
+    }
+    match array.data_type() {
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
+        DataType::UInt64 => array.as_primitive::<UInt64Type>().value(row).to_string(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(row).to_string(),
+        DataType::Timestamp(..) => array.as_primitive::<TimestampNanosecondType>().value(row).to_string(),
+        DataType::Boolean => array.as_boolean().value(row).to_string(),
+        DataType::Utf8 => array.as_string::<i32>().value(row).to_owned(),
+        DataType::Struct(_) => {
+            let window = array.as_struct();
+            format!("{}..{}", cell(window.column(0), row), cell(window.column(1), row))
+        }
+        DataType::List(_) => {
+            let items = array.as_list::<i32>().value(row);
+            format!("[{}]", (0..items.len()).map(|item| cell(&items, item)).collect::<Vec<_>>().join(","))
+        }
+        other => panic!("no cells of {other}"),
+    }
+}
+
+/// Rows as text, with their weights.
+pub(crate) fn rows(batch: &ChangeBatch) -> Vec<(String, i64)> {
+    let text = |row| {
+        let cells: Vec<String> = batch.rows().columns().iter().map(|column| cell(column, row)).collect();
+        cells.join(" ")
+    };
+    (0..batch.len()).map(|row| (text(row), batch.weight(row))).collect()
+}
+
+fn shown(step: &Step) -> String {
+    let mut text = String::new();
+    for (row, weight) in rows(&step.changes) {
+        let sign = match weight {
+            1 => "+".into(),
+            -1 => "-".into(),
+            _ => format!("{weight:+}"),
+        };
+        writeln!(text, "{sign} {row}").expect("strings can be written to");
+    }
+    for late in &step.late {
+        let (time, watermark, end) = (late.event_time.0, late.watermark.0, late.window_end.0);
+        writeln!(text, "late row {} of {}: time {time}, watermark {watermark}, end {end}", late.row, late.query)
+            .expect("strings can be written to");
+    }
+    text
+}
+
+fn weight(sign: &str) -> i64 {
+    match sign {
+        "+" => 1,
+        "-" => -1,
+        number => number.parse().expect("a weight"),
+    }
+}
+
+/// Steps a fresh operator through a table of input and compares the table of output.
+#[track_caller]
+pub(crate) fn check(node: &Node, inputs: &[&str], input: &str, expected: &str) {
+    let schemas: Vec<SchemaRef> = inputs.iter().map(|text| schema(text)).collect();
+    let mut operator = operator(node, &schemas).expect("the node can be run");
+    let mut time = StepTime::default();
+    let mut outputs = Vec::new();
+    for table in input.split("---") {
+        let mut ports = vec![Vec::new(); schemas.len()];
+        time.before = time.after;
+        for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            if let Some(mark) = line.strip_prefix("watermark ") {
+                time.after = Watermark::at(EventTime(mark.parse().expect("a time")));
+                continue;
+            }
+            let (port, line) = line.strip_prefix("right ").map_or((0, line), |line| (1, line));
+            let (sign, row) = line.split_once(' ').unwrap_or((line, ""));
+            ports[port].push((row.to_owned(), weight(sign)));
+        }
+        let batches: Vec<ChangeBatch> = schemas.iter().zip(&ports).map(|(schema, rows)| batch(schema, rows)).collect();
+        let step = operator.step(&batches, time).expect("the step is sound");
+        assert_eq!(step.changes.rows().schema(), node.schema);
+        outputs.push(shown(&step));
+    }
+    let trimmed = |text: &str| {
+        let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(trimmed(&outputs.join("---\n")), trimmed(expected));
+}
+
+/// A linear congruential generator (Knuth, MMIX): the same numbers on every run.
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    /// A number below `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    /// One of some cells.
+    pub(crate) fn pick<'a>(&mut self, cells: &[&'a str]) -> &'a str {
+        cells[usize::try_from(self.below(cells.len() as u64)).expect("below a length")]
+    }
+}
+
+/// A row's change at an input port.
+type Change = (usize, String, i64);
+
+/// Rows by their text, with net weights.
+pub(crate) type Net = BTreeMap<String, i64>;
+
+/// Inserts of rows by chance, and deletes of some of those that are there.
+fn history(chance: &mut Chance, ports: &[fn(&mut Chance) -> String], length: u64) -> Vec<Change> {
+    let mut changes: Vec<Change> = Vec::new();
+    let mut live: Vec<(usize, String)> = Vec::new();
+    for _ in 0..length {
+        if !live.is_empty() && chance.below(5) < 2 {
+            let victim = usize::try_from(chance.below(live.len() as u64)).expect("below a length");
+            let (port, row) = live.swap_remove(victim);
+            changes.push((port, row, -1));
+        } else {
+            let port = usize::try_from(chance.below(ports.len() as u64)).expect("below a length");
+            let row = ports[port](chance);
+            live.push((port, row.clone()));
+            changes.push((port, row, 1));
+        }
+    }
+    changes
+}
+
+/// The consolidated output of `shards` fresh operators over a history that is cut into steps of up to `most` changes.
+fn run(node: &Node, schemas: &[SchemaRef], history: &[Change], chance: &mut Chance, most: u64, shards: usize) -> Net {
+    let keys = key_columns(node).expect("a stateful node");
+    let shards = if keys.iter().all(Vec::is_empty) { 1 } else { shards };
+    let mut operators: Vec<_> = (0..shards).map(|_| operator(node, schemas).expect("the node can be run")).collect();
+    let mut net = Net::new();
+    let mut rest = history;
+    loop {
+        let length = usize::try_from(1 + chance.below(most)).expect("a length").min(rest.len());
+        let (now, later) = rest.split_at(length);
+        rest = later;
+        let split: Vec<Vec<ChangeBatch>> = schemas
+            .iter()
+            .zip(&keys)
+            .enumerate()
+            .map(|(port, (schema, keys))| {
+                let rows: Vec<(String, i64)> = now.iter().filter(|c| c.0 == port).map(|c| (c.1.clone(), c.2)).collect();
+                exchange::split(&batch(schema, &rows), keys, shards).expect("keys encode")
+            })
+            .collect();
+        for (shard, operator) in operators.iter_mut().enumerate() {
+            let inputs: Vec<ChangeBatch> = split.iter().map(|port| port[shard].clone()).collect();
+            let step = operator.step(&inputs, StepTime::default()).expect("the step is sound");
+            for (row, weight) in rows(&step.changes) {
+                *net.entry(row).or_default() += weight;
+            }
+        }
+        if rest.is_empty() {
+            net.retain(|_, weight| *weight != 0);
+            return net;
+        }
+    }
+}
+
+/// Whatever the history, its steps and the shards: the sum of the outputs is what `from_scratch` says of the rows that are
+/// left, one list of rows (as cells) per input port.
+pub(crate) fn property(
+    node: &Node,
+    inputs: &[&str],
+    ports: &[fn(&mut Chance) -> String],
+    from_scratch: impl Fn(&[Vec<Vec<&str>>]) -> Vec<String>,
+) {
+    let schemas: Vec<SchemaRef> = inputs.iter().map(|text| schema(text)).collect();
+    for seed in 0..24 {
+        let mut chance = Chance(seed);
+        let length = 1 + chance.below(120);
+        let history = history(&mut chance, ports, length);
+        let mut net: Vec<Net> = vec![Net::new(); ports.len()];
+        for (port, row, weight) in &history {
+            *net[*port].entry(row.clone()).or_default() += weight;
+        }
+        let left: Vec<Vec<Vec<&str>>> = net
+            .iter()
+            .map(|net| {
+                let copies =
+                    |(row, &weight): (_, &i64)| std::iter::repeat_n(row, usize::try_from(weight).expect("a count"));
+                net.iter().flat_map(copies).map(|row: &String| row.split_whitespace().collect()).collect()
+            })
+            .collect();
+        let mut expected = Net::new();
+        for row in from_scratch(&left) {
+            *expected.entry(row).or_default() += 1;
+        }
+        for most in [1, 7, 1000] {
+            for shards in [1, 2, 5] {
+                let got = run(node, &schemas, &history, &mut chance, most, shards);
+                assert_eq!(got, expected, "seed {seed}, steps of up to {most}, {shards} shards, {history:?}");
+            }
+        }
+    }
+}

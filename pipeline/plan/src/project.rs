@@ -1,0 +1,425 @@
+//! A project: all statements of all its files, planned into one graph.
+
+use crate::error::{Mistake, PlanError, did_you_mean, sql_location};
+use crate::event_time;
+use crate::functions::session;
+use crate::relation::Relation;
+use crate::statement::{Statement, StatementKind, parse};
+use crate::table::{PlannedTable, TopicSchemas};
+use crate::translate::{Closing, Translator};
+use arrow::datatypes::{Schema, SchemaRef};
+use chalk_graph::options::TableOptions;
+use chalk_graph::{Graph, Node, NodeId, NodeKind, Sink, SinkTarget};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::resolve::resolve_table_references;
+use futures::executor::block_on;
+use sqlparser::ast::{Ident, Query, Statement as Ast};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// A `.sql` file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlFile {
+    /// Its name, for errors.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What a query is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryKind {
+    /// `CREATE VIEW`: a name for a query.
+    View,
+    /// `CREATE MATERIALIZED VIEW`: kept and queryable.
+    MaterialisedView,
+    /// `INSERT INTO` this table.
+    Insert(String),
+    /// A bare `SELECT`: rows go to the terminal.
+    Preview,
+}
+
+/// A query of a project.
+#[derive(Clone, Debug)]
+pub struct PlannedQuery {
+    /// The view's name, or one made of the table's.
+    pub name: String,
+    /// What it is for.
+    pub kind: QueryKind,
+    /// Its SELECT.
+    pub sql: String,
+    /// The tables and views that it names.
+    pub reads: Vec<String>,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// The windows that it closes, if it emits each pane once.
+    pub closing: Option<ClosingWindows>,
+}
+
+/// How a query decides which rows of which table are late.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosingWindows {
+    /// The table whose watermark closes them.
+    pub table: String,
+    /// Their width, in nanoseconds.
+    pub width: i64,
+    /// How long after its end a window still accepts rows, in nanoseconds.
+    pub lateness: i64,
+}
+
+/// A planned project.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// Everything that runs.
+    pub graph: Graph,
+    /// Its tables, in order of appearance.
+    pub tables: Vec<PlannedTable>,
+    /// Its queries: what a query reads comes before it.
+    pub queries: Vec<PlannedQuery>,
+}
+
+impl Project {
+    /// The table of a name.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&PlannedTable> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+
+    /// The topic that a query fills, if it fills one.
+    #[must_use]
+    pub fn topic_of(&self, query: &PlannedQuery) -> Option<&str> {
+        let QueryKind::Insert(table) = &query.kind else { return None };
+        match &self.table(table)?.options {
+            TableOptions::Log(log) => Some(&log.topic),
+            _ => None,
+        }
+    }
+}
+
+/// Names that queries can use without a project: views must not take them.
+const RESERVED: [&str; 2] = ["dead_letters", "late_rows"];
+
+/// Plans a project. The order of files and statements does not matter.
+///
+/// # Errors
+/// Every mistake that can be found at once: all of the tables, or else the first of each query.
+pub fn plan(files: &[SqlFile], topics: &TopicSchemas, functions: &[Arc<ScalarUDF>]) -> Result<Project, Vec<PlanError>> {
+    let mut planner = Planner {
+        context: session(functions, 1),
+        errors: Vec::new(),
+        translator: Translator::default(),
+        tables: Vec::new(),
+        queries: Vec::new(),
+    };
+    let mut statements = Vec::new();
+    for file in files {
+        match parse(&file.text) {
+            Ok(parsed) => statements.extend(parsed.into_iter().map(|statement| (file.name.as_str(), statement))),
+            Err(mistake) => planner.errors.push(mistake.in_file(&file.name)),
+        }
+    }
+    planner.tables(&statements, topics);
+    if planner.errors.is_empty() {
+        planner.queries(statements);
+    }
+    let Planner { errors, translator, tables, queries, .. } = planner;
+    if errors.is_empty() { Ok(Project { graph: translator.graph, tables, queries }) } else { Err(errors) }
+}
+
+/// Plans a SELECT in a session whose tables hold rows: the batch answer to what a pipeline computes.
+///
+/// # Errors
+/// As DataFusion's planner.
+pub async fn batch_plan(context: &SessionContext, sql: &str) -> DataFusionResult<LogicalPlan> {
+    event_time::resolve(context.state().create_logical_plan(sql).await?)
+}
+
+struct Planner {
+    context: SessionContext,
+    errors: Vec<PlanError>,
+    translator: Translator,
+    tables: Vec<PlannedTable>,
+    queries: Vec<PlannedQuery>,
+}
+
+/// A query that waits for what it reads.
+struct Waiting<'a> {
+    file: &'a str,
+    statement: Statement,
+    name: String,
+    reads: Vec<String>,
+}
+
+impl Planner {
+    fn state(&self) -> SessionState {
+        self.context.state()
+    }
+
+    fn tables(&mut self, statements: &[(&str, Statement)], topics: &TopicSchemas) {
+        for (file, statement) in statements {
+            let StatementKind::Table(table) = &statement.kind else { continue };
+            let planned = self
+                .check_name(&table.name)
+                .and_then(|()| PlannedTable::plan(table, topics, &self.state()))
+                .and_then(|planned| self.add_table(planned));
+            if let Err(mistake) = planned {
+                self.errors.push(mistake.at(statement.location).in_file(file));
+            }
+        }
+    }
+
+    fn check_name(&self, name: &Ident) -> Result<(), Mistake> {
+        let taken = RESERVED.contains(&name.value.as_str())
+            || self.tables.iter().any(|table| table.name == name.value)
+            || self.translator.relations.contains_key(&name.value);
+        if taken {
+            let mistake = Mistake::new(format!("there is another table or view '{}'", name.value));
+            return Err(mistake.at(sql_location(name.span)));
+        }
+        Ok(())
+    }
+
+    fn add_table(&mut self, planned: PlannedTable) -> Result<(), Mistake> {
+        self.context.register_table(planned.name.as_str(), Arc::new(planned.relation()))?;
+        if let Some(source) = &planned.source {
+            let node = Node {
+                name: format!("{}/source", planned.name),
+                kind: NodeKind::Source(source.clone()),
+                inputs: Vec::new(),
+                schema: Arc::clone(&planned.schema),
+                append_only: true,
+            };
+            // A table that only takes rows in needs no node; one is added when a query reads it.
+            self.translator.sources.insert(planned.name.clone(), node);
+        }
+        self.tables.push(planned);
+        Ok(())
+    }
+
+    fn queries(&mut self, statements: Vec<(&str, Statement)>) {
+        let mut waiting: Vec<Waiting<'_>> = Vec::new();
+        let mut seen = BTreeMap::<String, usize>::new();
+        for (file, statement) in statements {
+            let (name, query) = match &statement.kind {
+                StatementKind::Table(_) => continue,
+                StatementKind::View { name, query } | StatementKind::MaterialisedView { name, query } => {
+                    if let Err(mistake) = self.check_name(name) {
+                        self.errors.push(mistake.in_file(file));
+                        continue;
+                    }
+                    (name.value.clone(), query)
+                }
+                StatementKind::Insert { into, query } => (format!("insert_into_{}", into.value), query),
+                StatementKind::Select(query) => ("preview".to_owned(), query),
+            };
+            let count = seen.entry(name.clone()).or_default();
+            *count += 1;
+            let is_view = matches!(statement.kind, StatementKind::View { .. } | StatementKind::MaterialisedView { .. });
+            if is_view && *count > 1 {
+                let mistake = Mistake::new(format!("there is another table or view '{name}'"));
+                self.errors.push(mistake.at(statement.location).in_file(file));
+                continue;
+            }
+            let name = if *count > 1 { format!("{name}_{count}") } else { name };
+            let reads = references(query);
+            waiting.push(Waiting { file, statement, name, reads });
+        }
+        self.plan_in_order(waiting);
+    }
+
+    /// Plans queries whose reads are planned, until none is left.
+    fn plan_in_order(&mut self, mut waiting: Vec<Waiting<'_>>) {
+        while !waiting.is_empty() {
+            let names: Vec<String> = waiting.iter().map(|query| query.name.clone()).collect();
+            let (ready, blocked): (Vec<_>, Vec<_>) = waiting
+                .into_iter()
+                .partition(|query| !query.reads.iter().any(|read| names.contains(read) && *read != query.name));
+            if ready.is_empty() {
+                for query in blocked {
+                    let mistake =
+                        Mistake::new(format!("'{}' reads itself through {}", query.name, query.reads.join(", ")));
+                    self.errors.push(mistake.at(query.statement.location).in_file(query.file));
+                }
+                return;
+            }
+            for query in ready {
+                let (file, location) = (query.file, query.statement.location);
+                if let Err(mistake) = self.query(query) {
+                    self.errors.push(mistake.at(location).in_file(file));
+                }
+            }
+            waiting = blocked;
+        }
+    }
+
+    fn query(&mut self, waiting: Waiting<'_>) -> Result<(), Mistake> {
+        let name = waiting.name;
+        let (kind, query) = match waiting.statement.kind {
+            StatementKind::View { query, .. } => (QueryKind::View, query),
+            StatementKind::MaterialisedView { query, .. } => (QueryKind::MaterialisedView, query),
+            StatementKind::Insert { into, query } => (QueryKind::Insert(into.value), query),
+            StatementKind::Select(query) => (QueryKind::Preview, query),
+            StatementKind::Table(_) => return Ok(()),
+        };
+        let sink = self.sink(&kind, &name)?;
+        let lateness = self.lateness(&kind);
+        let closing = sink
+            .as_ref()
+            .filter(|sink| !matches!(sink, SinkTarget::View(_)))
+            .map(|_| Closing { query: name.clone(), lateness });
+        let sql = query.to_string();
+        let plan = self.logical_plan(query)?;
+        let schema: SchemaRef = Arc::clone(plan.schema().inner());
+        let optimised = self.state().optimize(&plan)?;
+        let node = self.translator.query(&name, &optimised, closing, &self.state())?;
+        let node = self.renamed(&name, node, &schema);
+        if let Some(target) = sink {
+            self.check_sink(&target, node, &name)?;
+            let inputs = vec![node];
+            let append_only = self.translator.graph.node(node).append_only;
+            let kind = NodeKind::Sink(Sink { query: name.clone(), target });
+            let schema = Arc::clone(&schema);
+            self.translator.graph.add(Node { name: format!("{name}/sink"), kind, inputs, schema, append_only });
+        }
+        if matches!(kind, QueryKind::View | QueryKind::MaterialisedView) {
+            self.context.register_table(name.as_str(), Arc::new(Relation::new(Arc::clone(&schema))))?;
+            self.translator.relations.insert(name.clone(), node);
+        }
+        let closing = self.translator.closed.remove(&name);
+        self.queries.push(PlannedQuery { name, kind, sql, reads: waiting.reads, schema, closing });
+        Ok(())
+    }
+
+    fn logical_plan(&self, query: Box<Query>) -> Result<LogicalPlan, Mistake> {
+        let statement = DataFusionStatement::Statement(Box::new(Ast::Query(query)));
+        let plan = block_on(self.state().statement_to_plan(statement)).map_err(|error| {
+            let mistake = Mistake::from(error);
+            self.with_known_names(mistake)
+        })?;
+        Ok(event_time::resolve(plan)?)
+    }
+
+    /// Helps with a misspelt table.
+    fn with_known_names(&self, mistake: Mistake) -> Mistake {
+        let wanted = mistake.message.strip_prefix("table '").and_then(|rest| rest.split_once("' not found"));
+        let Some((wanted, _)) = wanted else { return mistake };
+        let wanted = wanted.rsplit('.').next().unwrap_or(wanted).to_owned();
+        let views = self.translator.relations.keys().map(String::as_str);
+        let known: Vec<&str> = self.tables.iter().map(|table| table.name.as_str()).chain(views).collect();
+        let near = did_you_mean(&wanted, known.iter().copied());
+        let hint =
+            near.map_or_else(|| format!("known are {}", known.join(", ")), |near| format!("did you mean '{near}'?"));
+        Mistake { message: format!("there is no table or view '{wanted}'"), hint: Some(hint), ..mistake }
+    }
+
+    /// The query's columns under the names that it gives them, where optimising changed the schema.
+    fn renamed(&mut self, name: &str, node: NodeId, schema: &SchemaRef) -> NodeId {
+        let given = self.translator.graph.node(node);
+        if same_types(&given.schema, schema) && given.schema.fields() == schema.fields() {
+            return node;
+        }
+        let expressions = crate::translate::columns(schema);
+        let append_only = given.append_only;
+        let (kind, schema) = (NodeKind::Project(expressions), Arc::clone(schema));
+        self.translator.graph.add(Node {
+            name: format!("{name}/output"),
+            kind,
+            inputs: vec![node],
+            schema,
+            append_only,
+        })
+    }
+
+    fn sink(&self, kind: &QueryKind, name: &str) -> Result<Option<SinkTarget>, Mistake> {
+        let into = match kind {
+            QueryKind::View => return Ok(None),
+            QueryKind::MaterialisedView => return Ok(Some(SinkTarget::View(name.to_owned()))),
+            QueryKind::Preview => return Ok(Some(SinkTarget::Stdout)),
+            QueryKind::Insert(into) => into,
+        };
+        let Some(table) = self.tables.iter().find(|table| table.name == *into) else {
+            let known = self.tables.iter().map(|table| table.name.as_str());
+            let mistake = Mistake::new(format!("INSERT INTO '{into}': there is no such table"));
+            return Err(match did_you_mean(into, known) {
+                Some(near) => mistake.hint(format!("did you mean '{near}'?")),
+                None => mistake.hint("declare it with CREATE TABLE"),
+            });
+        };
+        Ok(Some(match &table.options {
+            TableOptions::Log(log) => SinkTarget::Topic(log.topic.clone()),
+            TableOptions::SingleFile(file) => SinkTarget::File(file.clone()),
+            TableOptions::Stdout => SinkTarget::Stdout,
+            TableOptions::Blackhole => SinkTarget::Blackhole,
+        }))
+    }
+
+    fn lateness(&self, kind: &QueryKind) -> i64 {
+        let QueryKind::Insert(into) = kind else { return 0 };
+        let options = self.tables.iter().find(|table| table.name == *into).map(|table| &table.options);
+        match options {
+            Some(TableOptions::Log(log)) => i64::try_from(log.lateness.as_nanos()).unwrap_or(i64::MAX),
+            _ => 0,
+        }
+    }
+
+    /// Only a view takes retractions; and what goes into a table must have its columns.
+    fn check_sink(&self, target: &SinkTarget, node: NodeId, name: &str) -> Result<(), Mistake> {
+        let node = self.translator.graph.node(node);
+        match target {
+            SinkTarget::View(_) | SinkTarget::Stdout | SinkTarget::Blackhole => Ok(()),
+            SinkTarget::Topic(_) | SinkTarget::File(_) if !node.append_only => Err(Mistake::new(format!(
+                "{name}: the query retracts rows (it is updating), but its sink only takes new ones"
+            ))
+            .hint("make it a MATERIALIZED VIEW, or aggregate over a window of an append-only table")),
+            SinkTarget::Topic(_) | SinkTarget::File(_) => self.check_columns(name, &node.schema),
+        }
+    }
+
+    fn check_columns(&self, name: &str, given: &Schema) -> Result<(), Mistake> {
+        let table =
+            name.strip_prefix("insert_into_").and_then(|into| self.tables.iter().find(|table| table.name == into));
+        let Some(table) = table.filter(|table| !table.schema.fields().is_empty()) else { return Ok(()) };
+        for field in given.fields() {
+            if table.schema.column_with_name(field.name()).is_none() {
+                let known = table.schema.fields().iter().map(|field| field.name().as_str());
+                let mistake = Mistake::new(format!("table '{}' has no column '{}'", table.name, field.name()));
+                return Err(match did_you_mean(field.name(), known) {
+                    Some(near) => mistake.hint(format!("did you mean '{near}'?")),
+                    None => mistake.hint("columns are matched by name: give it one with AS"),
+                });
+            }
+        }
+        for field in table.schema.fields() {
+            if !field.is_nullable() && given.column_with_name(field.name()).is_none() {
+                let computed = ["event_id", "received_at", "event_type", "schema_version"];
+                if !computed.contains(&field.name().as_str()) {
+                    let message =
+                        format!("column '{}' of table '{}' is NOT NULL, but not given", field.name(), table.name);
+                    return Err(Mistake::new(message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same_types(a: &Schema, b: &Schema) -> bool {
+    a.fields().len() == b.fields().len()
+        && a.fields().iter().zip(b.fields()).all(|(a, b)| a.data_type() == b.data_type())
+}
+
+/// The tables and views that a query names.
+fn references(query: &Query) -> Vec<String> {
+    let statement = DataFusionStatement::Statement(Box::new(Ast::Query(Box::new(query.clone()))));
+    match resolve_table_references(&statement, true) {
+        Ok((names, _)) => names.into_iter().map(|name| name.table().to_owned()).collect(),
+        Err(_) => Vec::new(), // planning finds the same mistake, with its place
+    }
+}
+
+/// Nodes by relation, shared by all queries.
+pub(crate) type Relations = HashMap<String, NodeId>;

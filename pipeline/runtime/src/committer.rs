@@ -1,0 +1,119 @@
+//! The committer thread: derived events and the journal record in one commit, then the views.
+
+use crate::engine::EpochOutput;
+use crate::late;
+use crate::pipeline::{RuntimeError, Stats};
+use chalk_catalog::{ControlEvent, TopicDef};
+use chalk_codec::write_json_row;
+use chalk_connect::Sink;
+use chalk_event::{ChangeBatch, CommitSeq, Epoch, Weights, consolidate};
+use chalk_graph::NodeId;
+use chalk_ingest::Door;
+use chalk_log::Append;
+use chalk_view::{Publisher, Snapshot};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+/// Where the rows of a sink node go.
+pub(crate) enum Target {
+    View(String),
+    Topic(TopicDef),
+    /// Lines; with weights when the query retracts, and again what an earlier run gave when the place was made anew.
+    Lines {
+        sink: Box<dyn Sink>,
+        weights: bool,
+        again: bool,
+    },
+    Nowhere,
+}
+
+pub(crate) struct Committer {
+    // configuration
+    pub(crate) pipeline: String,
+    pub(crate) door: Arc<Door>,
+    pub(crate) targets: HashMap<NodeId, Target>,
+    /// Output up to here was committed by an earlier run: it is not given again.
+    pub(crate) committed: CommitSeq,
+    pub(crate) publisher: Publisher,
+    // state
+    pub(crate) snapshot: Snapshot,
+    /// Commits of derived events that the views do not show yet: the last input before their epoch, and the commit.
+    pub(crate) unsettled: VecDeque<(CommitSeq, CommitSeq)>,
+    // metrics
+    pub(crate) stats: Arc<Stats>,
+}
+
+impl Committer {
+    pub(crate) fn run(mut self, epochs: &Receiver<EpochOutput>) -> Result<(), RuntimeError> {
+        while let Ok(output) = epochs.recv() {
+            self.commit(output)?;
+        }
+        for target in self.targets.values_mut() {
+            if let Target::Lines { sink, .. } = target {
+                sink.finish()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, output: EpochOutput) -> Result<(), RuntimeError> {
+        let EpochOutput { epoch, upto, sinks, late } = output;
+        let given_before = upto <= self.committed && upto > CommitSeq(0);
+        let mut events = Vec::new();
+        for (node, changes) in sinks {
+            self.stats.rows_out.fetch_add(changes.len() as u64, Ordering::Relaxed);
+            match self.targets.get_mut(&node) {
+                Some(Target::View(name)) => {
+                    if let Some(view) = self.snapshot.views.get_mut(name) {
+                        view.apply(&consolidate(&changes)?)?;
+                    }
+                }
+                Some(Target::Topic(topic)) if !given_before => events.push((topic.clone(), changes)),
+                Some(Target::Lines { sink, weights, again }) if *again || !given_before => {
+                    sink.write(&lines(&changes, *weights)?)?
+                }
+                _ => {}
+            }
+        }
+        self.stats.late.fetch_add(late.len() as u64, Ordering::Relaxed);
+        if !given_before && !(events.is_empty() && late.is_empty()) {
+            let mut frames = Append::default();
+            frames.frames.extend(late::frame(&late)?);
+            let committed = ControlEvent::EpochCommitted { pipeline: self.pipeline.clone(), epoch, upto };
+            frames.frames.push(self.door.log().control_frame(&committed)?);
+            let (receipt, pending) = self.door.derive(&self.pipeline, &events, frames)?;
+            self.stats.derived(&receipt);
+            let appended = pending.wait()?;
+            self.unsettled.push_back((self.snapshot.upto, appended.commit_seq));
+        }
+        self.publish(epoch, upto);
+        Ok(())
+    }
+
+    fn publish(&mut self, epoch: Epoch, upto: CommitSeq) {
+        while self.unsettled.pop_front_if(|(_, derived)| *derived <= upto).is_some() {}
+        self.snapshot.epoch = epoch;
+        self.snapshot.upto = upto;
+        self.snapshot.settled = self.unsettled.front().map_or(upto, |&(before, _)| before);
+        self.stats.epochs.fetch_add(1, Ordering::Relaxed);
+        self.publisher.publish(self.snapshot.clone());
+    }
+}
+
+/// Rows as JSON lines; with a weight in front of each when the query retracts.
+fn lines(changes: &ChangeBatch, weights: bool) -> Result<String, RuntimeError> {
+    let changes = if *changes.weights() == Weights::Inserts { changes.clone() } else { consolidate(changes)? };
+    let mut text = String::new();
+    for row in 0..changes.len() {
+        for _ in 0..if weights { 1 } else { changes.weight(row).max(0) } {
+            if weights {
+                text.push_str(if changes.weight(row) > 0 { "+ " } else { "- " });
+            }
+            write_json_row(&mut text, changes.rows(), row, &|_| false)?;
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}

@@ -1,0 +1,190 @@
+//! The graph with its operators: stage by stage, each stage sharded over cores by key.
+
+use crate::pipeline::RuntimeError;
+use chalk_event::{ChangeBatch, Watermark};
+use chalk_graph::{Graph, NodeId, NodeKind};
+use chalk_operators::{LateRow, Operator, StepTime, exchange, key_columns, operator};
+use rayon::ThreadPool;
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use std::collections::BTreeMap;
+
+/// Batches smaller than this are not worth more than one thread.
+const PARALLEL_ROWS_MIN: usize = 512;
+
+/// A graph with its operators' state.
+pub(crate) struct Dataflow {
+    // configuration
+    graph: Graph,
+    pool: ThreadPool,
+    // state
+    stages: Vec<Stage>,
+}
+
+enum Stage {
+    /// Rows come from outside.
+    Source,
+    /// Rows leave.
+    Sink,
+    /// Any split of the rows is fine.
+    Stateless(Vec<Box<dyn Operator>>),
+    /// Rows go to the shard that owns their key: key columns by input port.
+    Sharded { keys: Vec<Vec<usize>>, shards: Vec<Box<dyn Operator>> },
+}
+
+/// A late row, with the batch that it is in.
+pub(crate) struct Late {
+    pub(crate) row: LateRow,
+    pub(crate) batch: ChangeBatch,
+}
+
+/// What a step gives.
+#[derive(Default)]
+pub(crate) struct StepOutput {
+    /// Changes by sink node.
+    pub(crate) sinks: Vec<(NodeId, ChangeBatch)>,
+    pub(crate) late: Vec<Late>,
+}
+
+impl Dataflow {
+    pub(crate) fn new(graph: Graph, shards: usize) -> Result<Self, RuntimeError> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(shards)
+            .thread_name(|number| format!("shard-{number}"))
+            .build()
+            .map_err(|error| RuntimeError::Threads(error.to_string()))?;
+        let mut stages = Vec::new();
+        for (_, node) in graph.iter() {
+            let inputs: Vec<_> = node.inputs.iter().map(|&input| graph.node(input).schema.clone()).collect();
+            let build = |count: usize| (0..count).map(|_| operator(node, &inputs)).collect::<Result<Vec<_>, _>>();
+            stages.push(match (&node.kind, key_columns(node)) {
+                (NodeKind::Source(_), _) => Stage::Source,
+                (NodeKind::Sink(_), _) => Stage::Sink,
+                (_, None) => Stage::Stateless(build(shards)?),
+                (_, Some(keys)) => {
+                    // Without key columns there is one group, which one shard owns.
+                    let shards = if keys.iter().all(Vec::is_empty) { 1 } else { shards };
+                    Stage::Sharded { keys, shards: build(shards)? }
+                }
+            });
+        }
+        Ok(Self { graph, pool, stages })
+    }
+
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Runs one step: `rows` and `times` by source node.
+    pub(crate) fn step(
+        &mut self,
+        rows: &BTreeMap<NodeId, ChangeBatch>,
+        times: &BTreeMap<NodeId, StepTime>,
+    ) -> Result<StepOutput, RuntimeError> {
+        let mut output = StepOutput::default();
+        let mut changes: Vec<ChangeBatch> = Vec::with_capacity(self.stages.len());
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            let node = &self.graph.nodes[index];
+            let inputs: Vec<ChangeBatch> = node.inputs.iter().map(|input| changes[input.0].clone()).collect();
+            let empty = || ChangeBatch::empty(node.schema.clone());
+            changes.push(match stage {
+                Stage::Source => rows.get(&NodeId(index)).cloned().unwrap_or_else(empty),
+                Stage::Sink => {
+                    if let [input] = inputs.as_slice()
+                        && !input.is_empty()
+                    {
+                        output.sinks.push((NodeId(index), input.clone()));
+                    }
+                    empty()
+                }
+                Stage::Stateless(operators) => {
+                    let time = time_of(&self.graph, NodeId(index), times);
+                    let parts = run_slices(&self.pool, operators, &inputs, time, &mut output.late)?;
+                    ChangeBatch::concat(&node.schema, &parts)?
+                }
+                Stage::Sharded { keys, shards } => {
+                    let time = time_of(&self.graph, NodeId(index), times);
+                    let parts = run_shards(&self.pool, keys, shards, &inputs, time, &mut output.late)?;
+                    ChangeBatch::concat(&node.schema, &parts)?
+                }
+            });
+        }
+        Ok(output)
+    }
+}
+
+/// What all the sources of a node promise.
+fn time_of(graph: &Graph, node: NodeId, times: &BTreeMap<NodeId, StepTime>) -> StepTime {
+    let promised = |of: fn(&StepTime) -> Watermark| {
+        graph
+            .sources_of(node)
+            .iter()
+            .map(|source| times.get(source).map_or(Watermark::default(), of))
+            .reduce(Watermark::and)
+            .unwrap_or_default()
+    };
+    StepTime { before: promised(|time| time.before), after: promised(|time| time.after) }
+}
+
+type Inputs = Vec<ChangeBatch>;
+
+/// Runs one operator per part of the input, in parallel when there is enough to do.
+fn run(
+    pool: &ThreadPool,
+    operators: &mut [Box<dyn Operator>],
+    parts: Vec<Inputs>,
+    time: StepTime,
+    late: &mut Vec<Late>,
+) -> Result<Vec<ChangeBatch>, RuntimeError> {
+    let rows: usize = parts.iter().flatten().map(ChangeBatch::len).sum();
+    let step = |(operator, inputs): (&mut Box<dyn Operator>, Inputs)| {
+        let step = operator.step(&inputs, time)?;
+        let late: Vec<Late> = step
+            .late
+            .into_iter()
+            .map(|row| Late { row, batch: inputs.first().cloned().unwrap_or_else(|| step.changes.clone()) })
+            .collect();
+        Ok::<_, RuntimeError>((step.changes, late))
+    };
+    let results: Result<Vec<(ChangeBatch, Vec<Late>)>, RuntimeError> = if rows < PARALLEL_ROWS_MIN || parts.len() == 1 {
+        operators.iter_mut().zip(parts).map(step).collect()
+    } else {
+        pool.install(|| operators.par_iter_mut().zip(parts.into_par_iter()).map(step).collect())
+    };
+    let (changes, rows): (Vec<_>, Vec<_>) = results?.into_iter().unzip();
+    late.extend(rows.into_iter().flatten());
+    Ok(changes)
+}
+
+fn run_slices(
+    pool: &ThreadPool,
+    operators: &mut [Box<dyn Operator>],
+    inputs: &[ChangeBatch],
+    time: StepTime,
+    late: &mut Vec<Late>,
+) -> Result<Vec<ChangeBatch>, RuntimeError> {
+    let rows: usize = inputs.iter().map(ChangeBatch::len).sum();
+    let count = if rows < PARALLEL_ROWS_MIN { 1 } else { operators.len() };
+    let slice = |batch: &ChangeBatch, part: usize| {
+        let (from, to) = (batch.len() * part / count, batch.len() * (part + 1) / count);
+        batch.slice(from, to - from)
+    };
+    let parts = (0..count).map(|part| inputs.iter().map(|batch| slice(batch, part)).collect()).collect();
+    run(pool, &mut operators[..count], parts, time, late)
+}
+
+fn run_shards(
+    pool: &ThreadPool,
+    keys: &[Vec<usize>],
+    shards: &mut [Box<dyn Operator>],
+    inputs: &[ChangeBatch],
+    time: StepTime,
+    late: &mut Vec<Late>,
+) -> Result<Vec<ChangeBatch>, RuntimeError> {
+    let mut parts: Vec<Inputs> = vec![Vec::with_capacity(inputs.len()); shards.len()];
+    for (batch, keys) in inputs.iter().zip(keys) {
+        for (part, rows) in parts.iter_mut().zip(exchange::split(batch, keys, shards.len())?) {
+            part.push(rows);
+        }
+    }
+    run(pool, shards, parts, time, late)
+}

@@ -1,0 +1,174 @@
+//! The engine thread: reads commits, computes epochs.
+
+use crate::dataflow::{Dataflow, Late, StepOutput};
+use crate::pipeline::{RuntimeError, Stats};
+use crate::source::{SourceTable, TableRows};
+use crate::steps::{Closer, closers, cut};
+use chalk_catalog::TopicId;
+use chalk_event::{ChangeBatch, CommitSeq, Epoch};
+use chalk_graph::NodeId;
+use chalk_log::{Commit, EventLog};
+use chalk_operators::StepTime;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use tokio::sync::watch;
+
+/// What an epoch gives.
+pub(crate) struct EpochOutput {
+    pub(crate) epoch: Epoch,
+    /// Its last commit.
+    pub(crate) upto: CommitSeq,
+    /// Changes by sink node, in step order.
+    pub(crate) sinks: Vec<(NodeId, ChangeBatch)>,
+    pub(crate) late: Vec<Late>,
+}
+
+pub(crate) struct Engine {
+    // configuration
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) topics: Vec<TopicId>,
+    pub(crate) closers: Vec<Closer>,
+    pub(crate) epoch_bytes_max: usize,
+    /// Output up to here was committed by an earlier run: epochs end exactly there.
+    pub(crate) committed: CommitSeq,
+    pub(crate) out: SyncSender<EpochOutput>,
+    pub(crate) stop: watch::Receiver<Stop>,
+    // state
+    pub(crate) dataflow: Dataflow,
+    pub(crate) sources: Vec<SourceTable>,
+    pub(crate) epoch: Epoch,
+    pub(crate) position: CommitSeq,
+    // metrics
+    pub(crate) stats: Arc<Stats>,
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Go on.
+    #[default]
+    No,
+    /// Bounded sources have ended: take what is there, close their windows, go on.
+    Drain,
+    /// Leave.
+    Now,
+}
+
+impl Engine {
+    pub(crate) fn new_closers(dataflow: &Dataflow) -> Vec<Closer> {
+        closers(dataflow.graph())
+    }
+
+    /// Runs until it is told to stop or the committer is gone.
+    pub(crate) fn run(mut self) -> Result<(), RuntimeError> {
+        let first = self.step(&BTreeMap::new(), &BTreeMap::new())?;
+        if !self.send(first) {
+            return Ok(());
+        }
+        let mut durable = self.log.durable();
+        let mut drained = false;
+        loop {
+            let stop = *self.stop.borrow_and_update();
+            if stop == Stop::Now {
+                return Ok(());
+            }
+            let behind = self.position < *durable.borrow_and_update();
+            if behind {
+                let Some(output) = self.epoch()? else { return Ok(()) };
+                if !self.send(output) {
+                    return Ok(());
+                }
+            } else if stop == Stop::Drain && !drained {
+                drained = true;
+                let output = self.end_bounded_sources()?;
+                if !self.send(output) {
+                    return Ok(());
+                }
+            } else {
+                futures::executor::block_on(async {
+                    tokio::select! {
+                        _ = durable.changed() => {}
+                        _ = self.stop.changed() => {}
+                    }
+                });
+                if durable.has_changed().is_err() {
+                    return Ok(()); // the log is closed
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, output: StepOutput) -> bool {
+        let StepOutput { sinks, late } = output;
+        self.epoch = self.epoch.next();
+        self.out.send(EpochOutput { epoch: self.epoch, upto: self.position, sinks, late }).is_ok()
+    }
+
+    /// Computes the next epoch: whatever the log has, up to a bound.
+    fn epoch(&mut self) -> Result<Option<StepOutput>, RuntimeError> {
+        let (mut commits, mut upto) = self.log.read(self.position, &self.topics, self.epoch_bytes_max)?;
+        if self.position < self.committed && upto > self.committed {
+            commits.retain(|commit| commit.seq <= self.committed);
+            upto = self.committed;
+        }
+        let output = self.compute(&commits)?;
+        self.position = upto;
+        self.stats.watermarks(self.sources.iter().map(|source| (source.table(), source.watermark())));
+        Ok(Some(output))
+    }
+
+    fn compute(&mut self, commits: &[Commit]) -> Result<StepOutput, RuntimeError> {
+        let mut tables = BTreeMap::new();
+        for source in &mut self.sources {
+            let rows = source.read(commits)?;
+            self.stats.rows_in.fetch_add(rows.rows.num_rows() as u64, Ordering::Relaxed);
+            tables.insert(source.node, rows);
+        }
+        let mut output = StepOutput::default();
+        for commits in cut(commits.len(), &tables, &self.closers) {
+            let (rows, times) = step_inputs(&tables, &commits);
+            let step = self.step(&rows, &times)?;
+            output.sinks.extend(step.sinks);
+            output.late.extend(step.late);
+        }
+        Ok(output)
+    }
+
+    fn step(
+        &mut self,
+        rows: &BTreeMap<NodeId, ChangeBatch>,
+        times: &BTreeMap<NodeId, StepTime>,
+    ) -> Result<StepOutput, RuntimeError> {
+        self.dataflow.step(rows, times)
+    }
+
+    /// Closes what only bounded sources could have kept open.
+    fn end_bounded_sources(&mut self) -> Result<StepOutput, RuntimeError> {
+        let mut times = BTreeMap::new();
+        for source in &mut self.sources {
+            let before = source.watermark();
+            if source.is_bounded() {
+                source.end();
+            }
+            times.insert(source.node, StepTime { before, after: source.watermark() });
+        }
+        self.step(&BTreeMap::new(), &times)
+    }
+}
+
+fn step_inputs(
+    tables: &BTreeMap<NodeId, TableRows>,
+    commits: &Range<usize>,
+) -> (BTreeMap<NodeId, ChangeBatch>, BTreeMap<NodeId, StepTime>) {
+    let mut rows = BTreeMap::new();
+    let mut times = BTreeMap::new();
+    for (&node, table) in tables {
+        rows.insert(node, table.of_commits(commits));
+        let (before, after) = (table.watermark_before(commits.start), table.watermark_before(commits.end));
+        times.insert(node, StepTime { before, after });
+    }
+    (rows, times)
+}

@@ -1,0 +1,404 @@
+//! Starting a pipeline, and the handle that others hold.
+
+use crate::committer::{Committer, Target};
+use crate::dataflow::Dataflow;
+use crate::engine::{Engine, Stop};
+use crate::source::SourceTable;
+use arrow::error::ArrowError;
+use chalk_catalog::{ControlEvent, SystemTopic, TopicId};
+use chalk_connect::{ConnectError, FileSink, FileSource, Sink, Source as _};
+use chalk_event::{CommitSeq, Epoch, Watermark};
+use chalk_graph::options::SourceOptions;
+use chalk_graph::{Graph, NodeKind, SinkTarget};
+use chalk_ingest::{Door, DoorError, Receipt};
+use chalk_log::{Append, EventLog, LogError};
+use chalk_operators::OperatorError;
+use chalk_view::{Publisher, Snapshot, ViewError, ViewRows};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::watch;
+
+/// A pipeline stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The door refused derived events.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    /// An operator failed.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// A view failed.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A connector failed.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Arrow refused.
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+    /// A source's rows could not be made.
+    #[error("{source_name}: {message}")]
+    Source {
+        /// The source.
+        source_name: String,
+        /// What happened.
+        message: String,
+    },
+    /// Threads could not be started.
+    #[error("cannot start threads: {0}")]
+    Threads(String),
+    /// A topic that the graph names does not exist.
+    #[error("there is no topic '{0}' in the log")]
+    NoTopic(String),
+    /// It was stopped.
+    #[error("the pipeline has stopped{}", .0.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Stopped(Option<String>),
+}
+
+/// How a pipeline runs.
+pub struct Options {
+    /// How many shards state and work are split into: the number of cores, usually.
+    pub shards: usize,
+    /// An epoch takes about this many bytes of frames at most.
+    pub epoch_bytes_max: usize,
+    /// Where `stdout` sinks write.
+    pub stdout: Box<dyn Fn() -> Box<dyn Sink> + Send>,
+    /// What relative paths of files are relative to.
+    pub directory: PathBuf,
+}
+
+/// A graph to run, and the name under which its progress is journalled.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// The name.
+    pub name: String,
+    /// The graph.
+    pub graph: Graph,
+}
+
+/// Counters of a running pipeline.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) epochs: AtomicU64,
+    pub(crate) rows_in: AtomicU64,
+    pub(crate) rows_out: AtomicU64,
+    pub(crate) late: AtomicU64,
+    derived: Mutex<(BTreeMap<String, u64>, u64)>,
+    watermarks: Mutex<BTreeMap<String, Watermark>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Stats {
+    pub(crate) fn derived(&self, receipt: &Receipt) {
+        let mut derived = lock(&self.derived);
+        for (event_type, count) in &receipt.accepted {
+            *derived.0.entry(event_type.clone()).or_default() += count;
+        }
+        derived.1 += receipt.refused.len() as u64;
+    }
+
+    pub(crate) fn watermarks<'a>(&self, sources: impl Iterator<Item = (&'a str, Watermark)>) {
+        let mut watermarks = lock(&self.watermarks);
+        for (table, watermark) in sources {
+            match watermarks.get_mut(table) {
+                Some(known) => *known = watermark,
+                None => drop(watermarks.insert(table.to_owned(), watermark)),
+            }
+        }
+    }
+}
+
+/// How a pipeline is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Epochs since it was started.
+    pub epochs: u64,
+    /// Rows that sources gave.
+    pub rows_in: u64,
+    /// Changes that reached sinks.
+    pub rows_out: u64,
+    /// Rows that arrived after their window had closed.
+    pub late: u64,
+    /// Events that queries derived since it was started, by type.
+    pub derived: BTreeMap<String, u64>,
+    /// Derived rows that were no good events: they are in `dead_letters`.
+    pub derived_refused: u64,
+    /// Watermark by source table.
+    pub watermarks: BTreeMap<String, Watermark>,
+}
+
+/// A running pipeline. Dropping it stops the pipeline.
+pub struct Handle {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    durable: watch::Receiver<CommitSeq>,
+    stop: watch::Sender<Stop>,
+    stats: Arc<Stats>,
+    failure: Arc<Mutex<Option<String>>>,
+    engine: Mutex<Vec<JoinHandle<()>>>,
+    readers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Handle {
+    /// The newest committed epoch of all views.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// A receiver that sees each newer snapshot, or an error once the pipeline has stopped.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let derived = lock(&self.stats.derived);
+        Status {
+            epochs: self.stats.epochs.load(Ordering::Relaxed),
+            rows_in: self.stats.rows_in.load(Ordering::Relaxed),
+            rows_out: self.stats.rows_out.load(Ordering::Relaxed),
+            late: self.stats.late.load(Ordering::Relaxed),
+            derived: derived.0.clone(),
+            derived_refused: derived.1,
+            watermarks: lock(&self.stats.watermarks).clone(),
+        }
+    }
+
+    /// Waits until everything durable, and all that it led to, is in the newest snapshot.
+    ///
+    /// # Errors
+    /// When the pipeline stops first.
+    pub async fn caught_up(&self) -> Result<Arc<Snapshot>, RuntimeError> {
+        let mut snapshots = self.snapshots.clone();
+        loop {
+            let snapshot = Arc::clone(&snapshots.borrow_and_update());
+            // Derived events are durable before their epoch is published, so that `durable` is ahead until they are seen.
+            if snapshot.epoch > Epoch(0) && snapshot.upto >= *self.durable.borrow() {
+                return Ok(snapshot);
+            }
+            if snapshots.changed().await.is_err() {
+                return Err(self.stopped());
+            }
+        }
+    }
+
+    /// Waits until bounded sources are read to their end and everything that they led to is out, windows included.
+    ///
+    /// # Errors
+    /// When the pipeline stops first.
+    pub async fn drain(&self) -> Result<Arc<Snapshot>, RuntimeError> {
+        let readers = std::mem::take(&mut *lock(&self.readers));
+        let joined = tokio::task::spawn_blocking(move || readers.into_iter().try_for_each(JoinHandle::join));
+        if !matches!(joined.await, Ok(Ok(()))) || lock(&self.failure).is_some() {
+            return Err(self.stopped());
+        }
+        let epoch = self.caught_up().await?.epoch;
+        self.stop.send_replace(Stop::Drain);
+        let mut snapshots = self.snapshots.clone();
+        if snapshots.wait_for(|snapshot| snapshot.epoch > epoch).await.is_err() {
+            return Err(self.stopped());
+        }
+        self.caught_up().await
+    }
+
+    fn stopped(&self) -> RuntimeError {
+        RuntimeError::Stopped(lock(&self.failure).clone())
+    }
+
+    /// Why it stopped, if it failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        lock(&self.failure).clone()
+    }
+
+    /// Stops after the epoch at hand, and waits for that.
+    pub fn stop(&self) {
+        self.stop.send_replace(Stop::Now);
+        for thread in std::mem::take(&mut *lock(&self.engine)) {
+            // A panic of the thread has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts a pipeline from the beginning of the log: views and files are made anew, topics and the terminal get only what no
+/// earlier run has committed.
+///
+/// # Errors
+/// When a topic is missing, a file cannot be opened, or threads cannot be started.
+pub fn start(pipeline: Pipeline, door: Arc<Door>, options: Options) -> Result<Handle, RuntimeError> {
+    let log = Arc::clone(door.log());
+    let journal = Journal::read(&*log, &pipeline.name)?;
+    let stats = Arc::new(Stats::default());
+    let sources = sources(&pipeline.graph, &*log)?;
+    let (targets, views) = targets(&pipeline.graph, &*log, &options)?;
+    let topics: Vec<TopicId> = sources.iter().map(|source| source.topic).collect();
+    let dataflow = Dataflow::new(pipeline.graph.clone(), options.shards)?;
+    let snapshot = Snapshot { views, ..Snapshot::default() };
+    let publisher = Publisher::new(snapshot.clone());
+    let snapshots = publisher.subscribe();
+    let (stop, stopped) = watch::channel(Stop::No);
+    let (out, epochs) = sync_channel(2);
+    let failure = Arc::new(Mutex::new(None));
+    let engine = Engine {
+        log: Arc::clone(&log),
+        topics,
+        closers: Engine::new_closers(&dataflow),
+        epoch_bytes_max: options.epoch_bytes_max,
+        committed: journal.committed,
+        out,
+        stop: stopped,
+        dataflow,
+        sources,
+        epoch: Epoch(0),
+        position: CommitSeq(0),
+        stats: Arc::clone(&stats),
+    };
+    let committer = Committer {
+        pipeline: pipeline.name.clone(),
+        door: Arc::clone(&door),
+        targets,
+        committed: journal.committed,
+        publisher,
+        snapshot,
+        unsettled: VecDeque::new(),
+        stats: Arc::clone(&stats),
+    };
+    let threads = vec![
+        spawn("engine", &failure, move || engine.run())?,
+        spawn("committer", &failure, move || committer.run(&epochs))?,
+    ];
+    let mut readers = Vec::new();
+    for (_, node) in pipeline.graph.iter() {
+        if let NodeKind::Source(source) = &node.kind
+            && let Some(SourceOptions::SingleFile(file)) = &source.options
+        {
+            let (position, lines) = journal.sources.get(&source.table).copied().unwrap_or_default();
+            let reader = FileSource::open(&options.directory.join(&file.path), position)?;
+            let topic = topic_id(&*log, &source.topic)?;
+            let (door, table) = (Arc::clone(&door), source.table.clone());
+            readers.push(spawn("file-source", &failure, move || read_source(reader, &door, topic, &table, lines))?);
+        }
+    }
+    let durable = log.durable();
+    let (engine, readers) = (Mutex::new(threads), Mutex::new(readers));
+    Ok(Handle { snapshots, durable, stop, stats, failure, engine, readers })
+}
+
+fn spawn(
+    name: &str,
+    failure: &Arc<Mutex<Option<String>>>,
+    work: impl FnOnce() -> Result<(), RuntimeError> + Send + 'static,
+) -> Result<JoinHandle<()>, RuntimeError> {
+    let failure = Arc::clone(failure);
+    let work = move || {
+        if let Err(error) = work() {
+            lock(&failure).get_or_insert(error.to_string());
+        }
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| RuntimeError::Threads(error.to_string()))
+}
+
+/// What earlier runs have committed.
+#[derive(Default)]
+struct Journal {
+    committed: CommitSeq,
+    sources: HashMap<String, (u64, u64)>,
+}
+
+impl Journal {
+    fn read(log: &dyn EventLog, name: &str) -> Result<Self, RuntimeError> {
+        let mut journal = Self::default();
+        for event in log.control_events(SystemTopic::Journal.id())? {
+            match event {
+                ControlEvent::EpochCommitted { pipeline, upto, .. } if pipeline == name => journal.committed = upto,
+                ControlEvent::SourceRead { table, position, lines } => {
+                    journal.sources.insert(table, (position, lines));
+                }
+                _ => {}
+            }
+        }
+        Ok(journal)
+    }
+}
+
+fn topic_id(log: &dyn EventLog, name: &str) -> Result<TopicId, RuntimeError> {
+    log.topics().by_name(name).map(|topic| topic.id).ok_or_else(|| RuntimeError::NoTopic(name.to_owned()))
+}
+
+fn sources(graph: &Graph, log: &dyn EventLog) -> Result<Vec<SourceTable>, RuntimeError> {
+    let mut sources = Vec::new();
+    for (id, node) in graph.iter() {
+        if let NodeKind::Source(source) = &node.kind {
+            sources.push(SourceTable::new(id, node, source, topic_id(log, &source.topic)?));
+        }
+    }
+    Ok(sources)
+}
+
+type Targets = (HashMap<chalk_graph::NodeId, Target>, BTreeMap<String, ViewRows>);
+
+fn targets(graph: &Graph, log: &dyn EventLog, options: &Options) -> Result<Targets, RuntimeError> {
+    let (mut targets, mut views) = (HashMap::new(), BTreeMap::new());
+    for (id, node) in graph.iter() {
+        let NodeKind::Sink(sink) = &node.kind else { continue };
+        let target = match &sink.target {
+            SinkTarget::View(name) => {
+                views.insert(name.clone(), ViewRows::new(name, node.schema.clone())?);
+                Target::View(name.clone())
+            }
+            SinkTarget::Topic(name) => {
+                let topics = log.topics();
+                let topic = topics.by_name(name).ok_or_else(|| RuntimeError::NoTopic(name.clone()))?;
+                Target::Topic(topic.clone())
+            }
+            SinkTarget::File(file) => {
+                let sink = FileSink::create(&options.directory.join(&file.path))?;
+                Target::Lines { sink: Box::new(sink), weights: false, again: true }
+            }
+            SinkTarget::Stdout => Target::Lines { sink: (options.stdout)(), weights: !node.append_only, again: false },
+            SinkTarget::Blackhole => Target::Nowhere,
+        };
+        targets.insert(id, target);
+    }
+    Ok((targets, views))
+}
+
+/// Appends a bounded source's lines to its topic, each chunk with the position after it.
+fn read_source(
+    mut source: FileSource,
+    door: &Door,
+    topic: TopicId,
+    table: &str,
+    mut lines: u64,
+) -> Result<(), RuntimeError> {
+    while let Some(chunk) = source.next()? {
+        let first_line = lines + 1;
+        lines += chunk.lines;
+        let read = ControlEvent::SourceRead { table: table.to_owned(), position: chunk.position, lines };
+        let with = Append { frames: vec![door.log().control_frame(&read)?] };
+        door.submit_rows(table, &chunk.bytes, topic, first_line, with)?.wait()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Frames of a topic to rows of a table, with the watermark as it stood before each commit.
+
+use crate::pipeline::RuntimeError;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::compute::{concat_batches, max};
+use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
+use chalk_catalog::TopicId;
+use chalk_event::{ChangeBatch, EventTime, IngestTime, Provenance, Watermark};
+use chalk_graph::{Node, NodeId, Source};
+use chalk_log::{Commit, Frame};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Event times further ahead of their commit than this do not move the watermark: a fast clock cannot run it away.
+const AHEAD_MAX: i64 = 86_400 * chalk_event::NANOS_PER_SECOND;
+
+/// A source node at work.
+pub(crate) struct SourceTable {
+    // configuration
+    pub(crate) node: NodeId,
+    pub(crate) topic: TopicId,
+    name: String,
+    source: Source,
+    schema: SchemaRef,
+    // state
+    watermark: Watermark,
+}
+
+/// The rows of one table in a run of commits.
+pub(crate) struct TableRows {
+    pub(crate) rows: RecordBatch,
+    /// Per commit of the run: its rows, and the watermark before it.
+    pub(crate) commits: Vec<(Range<usize>, Watermark)>,
+    /// The watermark after the run.
+    pub(crate) after: Watermark,
+}
+
+impl TableRows {
+    /// The rows of some commits of the run.
+    pub(crate) fn of_commits(&self, commits: &Range<usize>) -> ChangeBatch {
+        let (first, last) = (&self.commits[commits.start].0, &self.commits[commits.end - 1].0);
+        ChangeBatch::inserts(self.rows.slice(first.start, last.end - first.start))
+    }
+
+    /// The watermark before a commit of the run, or after its last.
+    pub(crate) fn watermark_before(&self, commit: usize) -> Watermark {
+        self.commits.get(commit).map_or(self.after, |(_, watermark)| *watermark)
+    }
+}
+
+impl SourceTable {
+    pub(crate) fn new(id: NodeId, node: &Node, source: &Source, topic: TopicId) -> Self {
+        Self {
+            node: id,
+            topic,
+            name: node.name.clone(),
+            source: source.clone(),
+            schema: Arc::clone(&node.schema),
+            watermark: Watermark::default(),
+        }
+    }
+
+    fn failed(&self, error: impl std::fmt::Display) -> RuntimeError {
+        RuntimeError::Source { source_name: self.name.clone(), message: error.to_string() }
+    }
+
+    /// The table's rows of a run of commits; moves the watermark on.
+    pub(crate) fn read(&mut self, commits: &[Commit]) -> Result<TableRows, RuntimeError> {
+        let mut batches = Vec::new();
+        let mut ranges = Vec::with_capacity(commits.len());
+        let mut count = 0;
+        for commit in commits {
+            let start = count;
+            for frame in commit.frames.iter().filter(|frame| frame.topic == self.topic) {
+                batches.push(self.columns_of(commit, frame)?);
+                count += frame.rows.num_rows();
+            }
+            ranges.push(start..count);
+        }
+        let rows = concat_batches(&self.source.columns.schema, &batches).map_err(|error| self.failed(error))?;
+        let rows = self.evaluate(&rows)?;
+        let marks = self.watermarks(&rows)?;
+        let mut timeline = Vec::with_capacity(commits.len());
+        for (range, commit) in ranges.into_iter().zip(commits) {
+            let before = self.watermark;
+            if let Some(marks) = &marks {
+                self.advance(&marks.slice(range.start, range.len()), commit.time);
+            }
+            timeline.push((range, before));
+        }
+        Ok(TableRows { rows, commits: timeline, after: self.watermark })
+    }
+
+    /// Stored columns by name, then provenance.
+    fn columns_of(&self, commit: &Commit, frame: &Frame) -> Result<RecordBatch, RuntimeError> {
+        let count = frame.rows.num_rows();
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        for name in &self.source.columns.stored {
+            let column = frame.rows.column_by_name(name);
+            let column =
+                column.ok_or_else(|| self.failed(format!("topic '{}' has no column '{name}'", self.source.topic)))?;
+            columns.push(Arc::clone(column));
+        }
+        for kind in &self.source.columns.provenance {
+            columns.push(match kind {
+                Provenance::Topic => Arc::new(StringArray::from_iter_values((0..count).map(|_| &self.source.topic))),
+                Provenance::Partition => Arc::new(Int64Array::from(vec![i64::from(frame.partition.0); count])),
+                Provenance::Offset => Arc::new(Int64Array::from_iter_values(
+                    (0..count as u64).map(|row| (frame.base_offset.0 + row) as i64),
+                )),
+                Provenance::CommitSeq => Arc::new(Int64Array::from(vec![commit.seq.0 as i64; count])),
+            });
+        }
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
+        RecordBatch::try_new_with_options(Arc::clone(&self.source.columns.schema), columns, &options)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn evaluate(&self, rows: &RecordBatch) -> Result<RecordBatch, RuntimeError> {
+        let columns: Result<Vec<ArrayRef>, _> = self
+            .source
+            .expressions
+            .iter()
+            .map(|expression| expression.evaluate(rows).and_then(|value| value.into_array(rows.num_rows())))
+            .collect();
+        let columns = columns.map_err(|error| self.failed(error))?;
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn watermarks(&self, rows: &RecordBatch) -> Result<Option<ArrayRef>, RuntimeError> {
+        let Some(watermark) = &self.source.watermark else { return Ok(None) };
+        let marks = watermark.evaluate(rows).and_then(|value| value.into_array(rows.num_rows()));
+        marks.map(Some).map_err(|error| self.failed(error))
+    }
+
+    fn advance(&mut self, marks: &ArrayRef, commit_time: IngestTime) {
+        let bound = commit_time.0.saturating_add(AHEAD_MAX);
+        let marks = marks.as_primitive::<TimestampNanosecondType>();
+        let greatest = match max(marks) {
+            Some(greatest) if greatest > bound => marks.iter().flatten().filter(|&mark| mark <= bound).max(),
+            greatest => greatest,
+        };
+        if let Some(greatest) = greatest {
+            self.watermark.advance(EventTime(greatest));
+        }
+    }
+
+    /// A bounded source has ended: everything is complete.
+    pub(crate) fn end(&mut self) {
+        self.watermark.advance(EventTime(i64::MAX));
+    }
+
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.source.options.is_some()
+    }
+
+    pub(crate) fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+
+    pub(crate) fn table(&self) -> &str {
+        &self.source.table
+    }
+}

@@ -1,0 +1,87 @@
+//! Where an epoch is cut into steps.
+//!
+//! A row is judged against the watermark as it stood before its own commit. All rows of a step are judged against the
+//! watermark before the step, which gives the same answer as long as no window's end lies between the two. So an
+//! epoch is cut between two commits exactly where the watermark, less the lateness, enters another window.
+//!
+//! ```text
+//! windows of 10, lateness 0      commit      1    2    3    4
+//!                                watermark   8    9   12   13    before it
+//!                                steps      [ 1    2 ][ 3    4 ]
+//! ```
+
+use crate::source::TableRows;
+use chalk_event::Watermark;
+use chalk_graph::{CloseWindows, Graph, NodeId, NodeKind};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A node that closes windows by the watermark of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closer {
+    pub(crate) source: NodeId,
+    pub(crate) width: i64,
+    pub(crate) lateness: i64,
+}
+
+/// All nodes of a graph that close windows, with each of their sources.
+pub(crate) fn closers(graph: &Graph) -> Vec<Closer> {
+    let mut closers = Vec::new();
+    for (id, node) in graph.iter() {
+        if let NodeKind::Aggregate(aggregate) = &node.kind
+            && let Some(CloseWindows { width, lateness, .. }) = aggregate.close
+        {
+            closers.extend(graph.sources_of(id).into_iter().map(|source| Closer { source, width, lateness }));
+        }
+    }
+    closers
+}
+
+/// Cuts a run of `commits` commits into steps.
+pub(crate) fn cut(commits: usize, tables: &BTreeMap<NodeId, TableRows>, closers: &[Closer]) -> Vec<Range<usize>> {
+    let window = |closer: &Closer, commit: usize| {
+        tables.get(&closer.source).and_then(|rows| closed(rows.watermark_before(commit), closer))
+    };
+    let mut steps = Vec::new();
+    let mut start = 0;
+    for commit in 1..commits {
+        if closers.iter().any(|closer| window(closer, commit - 1) != window(closer, commit)) {
+            steps.push(start..commit);
+            start = commit;
+        }
+    }
+    if start < commits {
+        steps.push(start..commits);
+    }
+    steps
+}
+
+/// How many windows a watermark has closed, counted from the epoch of time.
+fn closed(watermark: Watermark, closer: &Closer) -> Option<i64> {
+    watermark.time().map(|time| time.0.saturating_sub(closer.lateness).div_euclid(closer.width))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::RecordBatch;
+    use arrow::datatypes::Schema;
+    use chalk_event::EventTime;
+    use std::sync::Arc;
+
+    fn check(watermarks: &[i64], lateness: i64, expected: &[Range<usize>]) {
+        let commits = watermarks.iter().map(|&mark| (0..0, Watermark::at(EventTime(mark)))).collect();
+        let rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        let table = TableRows { rows, commits, after: Watermark::default() };
+        let closer = Closer { source: NodeId(0), width: 10, lateness };
+        assert_eq!(cut(watermarks.len(), &BTreeMap::from([(NodeId(0), table)]), &[closer]), expected);
+    }
+
+    #[test]
+    fn steps_end_where_a_window_closes() {
+        check(&[8, 9, 12, 13], 0, &[0..2, 2..4]);
+        check(&[8, 9, 12, 13], 3, &[0..3, 3..4]);
+        check(&[1, 2, 3], 0, &[0..3]);
+        check(&[], 0, &[]);
+    }
+}

@@ -1,0 +1,51 @@
+//! `GET /status` and `GET /healthz`.
+
+use super::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chalk_runtime::Status;
+use serde_json::{Map, Value, json};
+
+pub(super) async fn status(State(app): State<App>) -> Json<Value> {
+    let snapshot = app.queries.snapshot();
+    let report = (app.report)();
+    let rows: Map<String, Value> =
+        snapshot.views.iter().map(|(name, rows)| (name.clone(), json!({ "rows": rows.len() }))).collect();
+    Json(json!({
+        "epoch": snapshot.epoch.0,
+        "upto": snapshot.upto.0,
+        "settled": snapshot.settled.0,
+        "durable": app.door.log().durable().borrow().0,
+        "views": rows,
+        "queries_running": app.queries.running(),
+        "pipeline": report.as_ref().map(|report| pipeline(&report.status)),
+        "failure": report.and_then(|report| report.failure),
+    }))
+}
+
+fn pipeline(status: &Status) -> Value {
+    let watermarks: Map<String, Value> = status
+        .watermarks
+        .iter()
+        .map(|(table, watermark)| {
+            (table.clone(), watermark.time().map_or(Value::Null, |_| json!(watermark.to_string())))
+        })
+        .collect();
+    json!({
+        "epochs": status.epochs,
+        "rows_in": status.rows_in,
+        "rows_out": status.rows_out,
+        "late": status.late,
+        "derived": status.derived,
+        "derived_refused": status.derived_refused,
+        "watermarks": watermarks,
+    })
+}
+
+pub(super) async fn healthz(State(app): State<App>) -> (StatusCode, String) {
+    match (app.report)().and_then(|report| report.failure) {
+        None => (StatusCode::OK, "ok".to_owned()),
+        Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, failure),
+    }
+}

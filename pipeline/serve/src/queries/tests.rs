@@ -1,0 +1,347 @@
+use crate::error::{Limit, QueryErrorKind};
+use crate::queries::{Queries, QueryLimits};
+use crate::testing::{Node, Total, error, order, rows};
+use chalk_view::Snapshot;
+use std::sync::Arc;
+use std::time::Duration;
+
+const MORE_THAN_CAN_BE_COUNTED: &str = "generate_series(1, 1000000000000)";
+
+fn node() -> Node {
+    let node = Node::new();
+    node.submit(&[order(1, "north", 10), order(2, "south", 20), order(3, "north", 30)].concat());
+    node.submit("not an event\n");
+    node.publish(1, &[("totals", &[("north", 1, 40), ("south", 1, 20), ("south", 2, 5)])]);
+    node
+}
+
+#[tokio::test]
+async fn views_and_topics_are_tables() {
+    let node = node();
+    let queries = node.queries();
+    let check = async |sql: &str, expected: &[&str]| assert_eq!(rows(&queries, sql).await, expected, "{sql}");
+    check("SELECT shop, total FROM totals WHERE day = 1 ORDER BY shop", &["north,40", "south,20"]).await;
+    check("SELECT count(*) FROM totals", &["3"]).await;
+    check("SELECT shop, sum(amount) FROM orders GROUP BY shop ORDER BY shop", &["north,40", "south,20"]).await;
+    check("SELECT count(*) FROM orders", &["3"]).await;
+    check("SELECT reason, line FROM dead_letters", &["malformed_json,1"]).await;
+    check("SELECT count(*) FROM late_rows", &["0"]).await;
+    check(
+        "SELECT o.id, t.total FROM orders o JOIN totals t ON o.shop = t.shop AND t.day = 1 ORDER BY o.id",
+        &["1,40", "2,20", "3,40"],
+    )
+    .await;
+    check("SHOW TABLES", &["dead_letters,topic", "late_rows,topic", "orders,topic", "totals,view"]).await;
+    check("SELECT column_name FROM information_schema.columns WHERE table_name = 'totals'", &["shop", "day", "total"])
+        .await;
+    let described: Vec<String> = rows(&queries, "DESCRIBE orders").await;
+    let names: Vec<&str> = described.iter().filter_map(|row| row.split(',').next()).collect();
+    let expected =
+        "event_id event_type tenant occurred_at received_at id shop amount tags _rest _partition _offset _commit_seq";
+    assert_eq!(names.join(" "), expected);
+    assert_eq!(rows(&queries, "SHOW COLUMNS FROM totals").await.len(), 3);
+    assert!(!rows(&queries, "EXPLAIN SELECT * FROM totals").await.is_empty());
+}
+
+#[tokio::test]
+async fn topics_tell_where_each_event_stands() {
+    let node = node();
+    node.submit(&order(4, "north", 1));
+    let queries = node.queries();
+    let sql = "SELECT id, _offset, _commit_seq FROM orders WHERE shop = 'north' ORDER BY _offset";
+    assert_eq!(rows(&queries, sql).await, ["1,0,2", "3,1,2", "4,2,4"]);
+    let sql = "SELECT count(DISTINCT _partition) FROM orders WHERE shop = 'north'";
+    assert_eq!(rows(&queries, sql).await, ["1"]);
+    assert_eq!(rows(&queries, "SELECT _commit_seq FROM orders LIMIT 1").await.len(), 1);
+    // The mark of JSON text must not come in the way.
+    for sql in [
+        "SELECT tags, count(*) FROM orders GROUP BY tags",
+        "SELECT tags FROM orders UNION SELECT shop FROM orders ORDER BY 1",
+        "SELECT a.tags FROM orders a JOIN orders b ON a.tags = b.tags ORDER BY a.tags",
+        "SELECT max(tags), min(_rest) FROM orders",
+        "SELECT tags, row_number() OVER (PARTITION BY tags ORDER BY _offset) FROM orders",
+        "SELECT coalesce(_rest, tags, 'x') FROM orders",
+        "SELECT tags ->> 0 FROM orders",
+        "SELECT * FROM orders o WHERE EXISTS (SELECT 1 FROM orders p WHERE p.tags = o.tags)",
+    ] {
+        assert!(!rows(&queries, sql).await.is_empty(), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn topics_are_read_in_chunks() {
+    let node = Node::new();
+    let text = "x".repeat(500);
+    for batch in 0..4 {
+        let lines: Vec<String> = (0..5_000).map(|n| order(batch * 5_000 + n, &format!("{n}{text}"), 1)).collect();
+        node.submit(&lines.concat());
+    }
+    let queries = node.queries();
+    assert_eq!(
+        rows(&queries, "SELECT count(*), count(DISTINCT id), max(_offset) > 5000 FROM orders").await,
+        ["20000,20000,true"]
+    );
+    // One batch must not be all there is.
+    let result = queries.run("SELECT id, shop FROM orders").await.expect("an answer");
+    assert!(result.batches.len() > 2, "{} batches", result.batches.len());
+}
+
+#[tokio::test]
+async fn a_query_sees_one_snapshot() {
+    let node = Node::new();
+    let queries = node.queries();
+    let before: &[Total] = &[("north", 1, 1)];
+    node.publish(1, &[("a", before), ("b", before)]);
+    let publishing = async {
+        for epoch in 2..200 {
+            let rows: &[Total] = if epoch % 2 == 0 { &[("north", 1, 2), ("south", 1, 2)] } else { &[("north", 1, 1)] };
+            node.publish(epoch, &[("a", rows), ("b", rows)]);
+            tokio::task::yield_now().await;
+        }
+    };
+    let asking = async {
+        for _ in 0..20 {
+            let sql = "SELECT (SELECT count(*) FROM a) = (SELECT count(*) FROM b), \
+                       (SELECT count(*) FROM a FULL JOIN b ON a.shop = b.shop AND a.total = b.total \
+                        WHERE a.shop IS NULL OR b.shop IS NULL)";
+            assert_eq!(rows(&queries, sql).await, ["true,0"]);
+        }
+    };
+    tokio::join!(publishing, asking);
+}
+
+#[tokio::test]
+async fn topics_end_where_the_query_began() {
+    use crate::tables::{Catalogs, QueryTables};
+    use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
+    use datafusion::prelude::{SessionConfig, SessionContext};
+    let node = node();
+    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+    let tables = Arc::new(QueryTables::pinned(&node.log, node.queries().snapshot(), &pool));
+    let config = SessionConfig::new().with_default_catalog_and_schema("chalk", "public");
+    let context = SessionContext::new_with_config(config.with_create_default_catalog_and_schema(false));
+    context.register_catalog_list(Arc::new(Catalogs::of(tables)));
+    node.submit(&order(9, "north", 1));
+    let batches = context.sql("SELECT id FROM orders").await.expect("a plan").collect().await.expect("rows");
+    assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 3);
+    assert_eq!(rows(&node.queries(), "SELECT count(*) FROM orders").await, ["4"]);
+}
+
+#[tokio::test]
+async fn a_view_wins_over_a_topic_of_its_name() {
+    let node = node();
+    node.publish(2, &[("orders", &[("view", 1, 1)])]);
+    assert_eq!(rows(&node.queries(), "SELECT shop FROM orders").await, ["view"]);
+    assert_eq!(rows(&node.queries(), "SHOW TABLES").await, ["dead_letters,topic", "late_rows,topic", "orders,view"]);
+}
+
+#[tokio::test]
+async fn without_a_pipeline_there_are_topics() {
+    let node = node();
+    let nothing = tokio::sync::watch::channel(Arc::new(Snapshot::default())).1;
+    let queries = Queries::new(Arc::clone(&node.log), nothing, Vec::new(), QueryLimits::default());
+    assert_eq!(rows(&queries, "SELECT count(*) FROM orders").await, ["3"]);
+}
+
+#[tokio::test]
+async fn equality_on_the_first_columns_is_a_range() {
+    let node = Node::new();
+    let shops = ["a", "ab", "b", "", "a'b"];
+    let all: Vec<Total> = (0..500).map(|n| (shops[n % 5], (n / 5 % 10) as i64, (n % 7) as i64)).collect();
+    node.publish(1, &[("totals", &all)]);
+    let queries = node.queries();
+    let scanned = async |condition: &str| {
+        let plan = rows(&queries, &format!("EXPLAIN ANALYZE SELECT * FROM totals WHERE {condition}")).await.join("\n");
+        plan.contains("DataSourceExec")
+    };
+    assert!(scanned("shop = 'a'").await);
+    for (condition, keep) in [
+        ("shop = 'a'", (|row| row.0 == "a") as fn(&Total) -> bool),
+        ("'ab' = shop", |row| row.0 == "ab"),
+        ("shop = ''", |row| row.0.is_empty()),
+        ("shop = 'a''b' AND day = 3", |row| row.0 == "a'b" && row.1 == 3),
+        ("day = 3 AND shop = 'b'", |row| row.0 == "b" && row.1 == 3),
+        ("day = 3", |row| row.1 == 3),
+        ("shop = 'a' AND total = 2", |row| row.0 == "a" && row.2 == 2),
+        ("shop = 'a' AND day = 1 AND total = 2", |row| row.0 == "a" && row.1 == 1 && row.2 == 2),
+        ("shop = 'a' AND day > 7", |row| row.0 == "a" && row.1 > 7),
+        ("shop = 'a' OR shop = 'b'", |row| row.0 == "a" || row.0 == "b"),
+        ("shop = 'a' AND shop = 'b'", |_| false),
+        ("shop = NULL", |_| false),
+        ("shop = 'none'", |_| false),
+        ("shop = 'a' AND day = 1.5", |_| false),
+        ("shop = 'a' AND day = '1'", |row| row.0 == "a" && row.1 == 1),
+        ("shop IN ('ab')", |row| row.0 == "ab"),
+    ] {
+        let mut expected: Vec<String> =
+            all.iter().filter(|row| keep(row)).map(|row| format!("{},{},{}", quoted(row.0), row.1, row.2)).collect();
+        expected.sort();
+        let mut found = rows(&queries, &format!("SELECT * FROM totals WHERE {condition}")).await;
+        found.sort();
+        assert_eq!(found, expected, "{condition}");
+    }
+}
+
+fn quoted(text: &str) -> &str {
+    if text.is_empty() { "\"\"" } else { text }
+}
+
+#[tokio::test]
+async fn a_range_is_all_that_is_read() {
+    use crate::view_table::ViewTable;
+    use datafusion::catalog::TableProvider;
+    use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
+    use datafusion::logical_expr::TableProviderFilterPushDown::{Inexact, Unsupported};
+    use datafusion::prelude::{SessionContext, col, lit};
+    let all: Vec<Total> = (0..100).map(|day| (if day < 90 { "a" } else { "b" }, day, 0)).collect();
+    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+    let held = Arc::new(MemoryConsumer::new("views").register(&pool));
+    let table = ViewTable::new(crate::testing::totals("totals", &all), Arc::clone(&held));
+    let (shop, day, total) = (col("shop").eq(lit("b")), col("day").eq(lit(95_i64)), col("total").eq(lit(0_i64)));
+    let pushed = |filters: &[&datafusion::prelude::Expr]| table.supports_filters_pushdown(filters).expect("an answer");
+    assert_eq!(pushed(&[&shop, &total]), [Inexact, Unsupported]);
+    assert_eq!(pushed(&[&total, &day, &shop]), [Inexact, Inexact, Inexact]);
+    assert_eq!(pushed(&[&day]), [Unsupported]);
+    assert_eq!(pushed(&[&col("shop").gt(lit("b"))]), [Unsupported]);
+    let state = SessionContext::new().state();
+    let mut read = Vec::new();
+    for filters in [vec![], vec![shop.clone()], vec![shop, day]] {
+        let plan = table.scan(&state, None, &filters, None).await.expect("a plan");
+        let batches = datafusion::physical_plan::collect(plan, state.task_ctx()).await.expect("rows");
+        read.push(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>());
+    }
+    assert_eq!(read, [100, 10, 1]);
+    assert!(held.size() > 0);
+}
+
+#[tokio::test]
+async fn files_cannot_be_reached() {
+    let node = node();
+    let queries = node.queries();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("x.csv");
+    std::fs::write(&file, "a\n1\n").expect("a file");
+    let file = file.display();
+    for sql in [
+        format!("SELECT * FROM '{file}'"),
+        format!("SELECT * FROM \"{file}\""),
+        format!("SELECT * FROM 'file://{file}'"),
+        format!("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{file}'"),
+        format!("COPY (SELECT 1) TO '{file}' STORED AS CSV"),
+        format!("EXPLAIN ANALYZE COPY (SELECT 1) TO '{file}' STORED AS CSV"),
+        format!("SELECT * FROM read_csv('{file}')"),
+        format!("SELECT * FROM parquet_metadata('{file}')"),
+    ] {
+        let error = error(&queries, &sql).await;
+        assert_eq!(error.kind, QueryErrorKind::Mistake, "{sql}: {error}");
+    }
+    let local = datafusion::execution::object_store::ObjectStoreUrl::local_filesystem();
+    assert!(super::no_object_stores().get_store(local.as_ref()).is_err());
+    assert_eq!(std::fs::read_to_string(directory.path().join("x.csv")).expect("still there"), "a\n1\n");
+}
+
+#[tokio::test]
+async fn mistakes_say_where_and_what_was_meant() {
+    let node = node();
+    let queries = node.queries();
+    for (sql, expected) in [
+        ("SELECT shop FROM total", "1:18: there is no view or topic 'total'\n  hint: did you mean 'totals'?"),
+        (
+            "SELECT *\nFROM nowhere",
+            "2:6: there is no view or topic 'nowhere'\n  hint: known are dead_letters, late_rows, orders, totals",
+        ),
+        (
+            "SELECT * FROM _journal",
+            "1:15: there is no view or topic '_journal'\n  hint: known are dead_letters, late_rows, orders, totals",
+        ),
+        ("SELECT shp FROM totals", "1:8: there is no column 'shp'\n  hint: did you mean 'shop'?"),
+        ("SELECT x FROM totals", "1:8: there is no column 'x'\n  hint: columns here are shop, day, total"),
+        ("SELECT t.x FROM totals t", "1:8: there is no column 't.x'\n  hint: columns here are shop, day, total"),
+        ("SELECT shop, sum(total) FROM totals", ""),
+        ("SELECT abs(1, 2)", ""),
+        ("SELECT cout(*) FROM totals", ""),
+        ("SELECT * FROM totals WHERE", ""),
+        ("SELECT CAST('x' AS INT)", ""),
+        ("SELECT 1 / 0", ""),
+        ("SELECT shop + 1 FROM totals", ""),
+        ("SELECT * FROM other.totals", ""),
+        ("SELECT tumble(INTERVAL '1 hour') FROM totals", ""),
+    ] {
+        let error = error(&queries, sql).await;
+        assert_eq!(error.kind, QueryErrorKind::Mistake, "{sql}: {error}");
+        for noise in [
+            "Error during planning",
+            "Schema error",
+            "SQL error",
+            "ParserError",
+            "Arrow error",
+            "DataFusion",
+            "chalk.public",
+        ] {
+            assert!(!error.to_string().contains(noise), "{sql}: {error}");
+        }
+        if expected.is_empty() {
+            eprintln!("{sql}: {error}");
+        } else {
+            assert_eq!(error.to_string(), expected, "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_end_a_query() {
+    let node = node();
+    let limits = QueryLimits { rows_max: 1_000, memory_bytes_max: 8 << 20, seconds_max: 1, ..QueryLimits::default() };
+    let queries = node.limited(limits);
+    for (sql, limit) in [
+        (format!("SELECT * FROM {MORE_THAN_CAN_BE_COUNTED}"), Limit::Rows),
+        ("SELECT * FROM generate_series(1, 1001)".to_owned(), Limit::Rows),
+        (format!("SELECT sum(value) FROM {MORE_THAN_CAN_BE_COUNTED}"), Limit::Time),
+        (format!("EXPLAIN ANALYZE SELECT sum(value) FROM {MORE_THAN_CAN_BE_COUNTED}"), Limit::Time),
+        (format!("SELECT value FROM {MORE_THAN_CAN_BE_COUNTED} WHERE value < 0"), Limit::Time),
+        (format!("SELECT value, count(*) FROM {MORE_THAN_CAN_BE_COUNTED} GROUP BY value"), Limit::Memory),
+        (
+            "SELECT value FROM generate_series(1, 10000000) ORDER BY value % 1000 LIMIT 2000000".to_owned(),
+            Limit::Memory,
+        ),
+        (
+            "WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n".to_owned(),
+            Limit::Time,
+        ),
+    ] {
+        let error = error(&queries, &sql).await;
+        assert_eq!(error.kind, QueryErrorKind::Limit(limit), "{sql}: {error}");
+        assert!(error.hint.is_some(), "{sql}: {error}");
+    }
+    assert_eq!(rows(&queries, "SELECT * FROM generate_series(1, 1000)").await.len(), 1_000);
+    assert_eq!(queries.running(), 0);
+}
+
+#[tokio::test]
+async fn long_statements_within_the_limits_do_not_harm() {
+    let node = node();
+    let queries = node.queries();
+    for sql in [
+        format!("SELECT {}", vec!["1"; 499].join(" + ")),
+        format!("SELECT count(*) FROM totals WHERE {}", vec!["day = 1"; 240].join(" OR ")),
+        format!("SELECT {}1{}", "abs(".repeat(50), ")".repeat(50)),
+        vec!["SELECT 1"; 100].join(" UNION ALL "),
+        format!(
+            "SELECT count(*) FROM totals WHERE {} > 0",
+            vec!["CASE WHEN day = 1 THEN 1 ELSE 0 END"; 200].join(" + ")
+        ),
+    ] {
+        queries.run(&sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_query_frees_what_it_holds() {
+    let node = node();
+    let queries = node.limited(QueryLimits { concurrent_max: 1, ..QueryLimits::default() });
+    let endless = format!("SELECT sum(value) FROM {MORE_THAN_CAN_BE_COUNTED}");
+    assert!(tokio::time::timeout(Duration::from_millis(50), queries.run(&endless)).await.is_err());
+    assert_eq!(queries.running(), 0);
+    // There is one turn: it must have come back.
+    assert_eq!(rows(&queries, "SELECT 1").await, ["1"]);
+}

@@ -1,0 +1,236 @@
+//! The rows of one view.
+
+use crate::hash::MultisetHash;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use chalk_event::ChangeBatch;
+use imbl::OrdMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// A view cannot be changed or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// Arrow refused.
+    #[error("view '{view}': {source}")]
+    Arrow {
+        /// The view.
+        view: String,
+        /// What Arrow said.
+        source: ArrowError,
+    },
+    /// A row was deleted more often than it was inserted: the engine's mistake.
+    #[error("view '{view}' would hold a row {weight} times: the engine retracted a row that it had not given")]
+    Negative {
+        /// The view.
+        view: String,
+        /// How often.
+        weight: i64,
+    },
+}
+
+/// The rows of a view as of one epoch. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct ViewRows {
+    // configuration
+    name: Arc<str>,
+    schema: SchemaRef,
+    converter: Arc<RowConverter>,
+    // state
+    rows: OrdMap<Arc<[u8]>, i64>,
+    count: i64,
+    hash: MultisetHash,
+}
+
+impl ViewRows {
+    /// A view without rows.
+    ///
+    /// # Errors
+    /// When a column's type has no row encoding.
+    pub fn new(name: &str, schema: SchemaRef) -> Result<Self, ViewError> {
+        let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        let converter =
+            RowConverter::new(fields).map_err(|source| ViewError::Arrow { view: name.to_owned(), source })?;
+        let (name, converter) = (name.into(), Arc::new(converter));
+        Ok(Self { name, schema, converter, rows: OrdMap::new(), count: 0, hash: MultisetHash::default() })
+    }
+
+    fn arrow(&self) -> impl Fn(ArrowError) -> ViewError {
+        let view = self.name.to_string();
+        move |source| ViewError::Arrow { view: view.clone(), source }
+    }
+
+    /// The view's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its columns.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// How many rows it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.count).unwrap_or(0)
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// A hash of its rows, whatever their order.
+    #[must_use]
+    pub fn hash(&self) -> MultisetHash {
+        self.hash
+    }
+
+    /// Applies the changes of an epoch, consolidated or not.
+    ///
+    /// # Errors
+    /// When a row would be there less than 0 times after all of them, or Arrow refuses the rows.
+    pub fn apply(&mut self, changes: &ChangeBatch) -> Result<(), ViewError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let encoded = self.converter.convert_columns(changes.rows().columns()).map_err(self.arrow())?;
+        let mut negative: Vec<Arc<[u8]>> = Vec::new();
+        for (index, row) in encoded.iter().enumerate() {
+            let (bytes, weight) = (row.data(), changes.weight(index));
+            self.hash.add(bytes, weight);
+            self.count += weight;
+            let left = match self.rows.get_mut(bytes) {
+                Some(count) => {
+                    *count += weight;
+                    *count
+                }
+                None => {
+                    self.rows.insert(bytes.into(), weight);
+                    weight
+                }
+            };
+            match left {
+                0 => drop(self.rows.remove(bytes)),
+                // Another change of the same epoch may follow that makes up for it.
+                ..0 => negative.push(bytes.into()),
+                1.. => {}
+            }
+        }
+        for row in negative {
+            if let Some(&weight) = self.rows.get(&row).filter(|weight| **weight < 0) {
+                return Err(ViewError::Negative { view: self.name.to_string(), weight });
+            }
+        }
+        Ok(())
+    }
+
+    /// All rows, in batches of about `batch_rows`.
+    ///
+    /// # Errors
+    /// When Arrow refuses.
+    pub fn batches(&self, batch_rows: usize) -> Result<Vec<RecordBatch>, ViewError> {
+        self.collect(self.rows.iter(), batch_rows)
+    }
+
+    /// The rows whose first columns equal `prefix`: one array of one value each.
+    ///
+    /// # Errors
+    /// When the values are not of the columns' types.
+    pub fn with_prefix(&self, prefix: &[ArrayRef], batch_rows: usize) -> Result<Vec<RecordBatch>, ViewError> {
+        let fields = prefix.iter().map(|value| SortField::new(value.data_type().clone())).collect();
+        let converter = RowConverter::new(fields).map_err(self.arrow())?;
+        let encoded = converter.convert_columns(prefix).map_err(self.arrow())?;
+        let start: &[u8] = encoded.row(0).data();
+        let range = (Bound::Included(start), Bound::Unbounded);
+        self.collect(self.rows.range::<_, [u8]>(range).take_while(|(row, _)| row.starts_with(start)), batch_rows)
+    }
+
+    fn collect<'a>(
+        &self,
+        rows: impl Iterator<Item = (&'a Arc<[u8]>, &'a i64)>,
+        batch_rows: usize,
+    ) -> Result<Vec<RecordBatch>, ViewError> {
+        let parser = self.converter.parser();
+        let mut rows = rows.flat_map(|(row, count)| (0..*count).map(move |_| row)).peekable();
+        let mut batches = Vec::new();
+        while rows.peek().is_some() {
+            let mut count = 0;
+            let parsed = rows.by_ref().take(batch_rows).inspect(|_| count += 1).map(|row| parser.parse(row));
+            let columns = self.converter.convert_rows(parsed).map_err(self.arrow())?;
+            let options = RecordBatchOptions::new().with_row_count(Some(count));
+            let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);
+            batches.push(batch.map_err(self.arrow())?);
+        }
+        Ok(batches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{AsArray, Int64Array, StringArray};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    fn schema() -> SchemaRef {
+        let class = Field::new("class", DataType::Utf8, false);
+        Arc::new(Schema::new(vec![class, Field::new("score", DataType::Int64, false)]))
+    }
+
+    fn changes(rows: &[(&str, i64, i64)]) -> ChangeBatch {
+        let class: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.0)));
+        let score: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.1)));
+        let batch = RecordBatch::try_new(schema(), vec![class, score]).expect("columns of the schema");
+        ChangeBatch::weighted(batch, rows.iter().map(|row| row.2).collect())
+    }
+
+    fn view(changelog: &[&[(&str, i64, i64)]]) -> ViewRows {
+        let mut view = ViewRows::new("v", schema()).expect("types with an encoding");
+        for epoch in changelog {
+            view.apply(&changes(epoch)).expect("no row below zero");
+        }
+        view
+    }
+
+    fn scores(batches: &[RecordBatch]) -> Vec<i64> {
+        batches.iter().flat_map(|batch| batch.column(1).as_primitive::<Int64Type>().values().to_vec()).collect()
+    }
+
+    #[test]
+    fn rows_are_those_of_the_changelog_and_the_hash_is_of_the_rows() {
+        let direct = view(&[&[("a", 2, 1), ("b", 3, 2)]]);
+        let corrected = view(&[&[("a", 1, 1), ("b", 3, 1)], &[("a", 2, 1), ("a", 1, -1), ("b", 3, 1)]]);
+        assert_eq!(scores(&corrected.batches(2).expect("rows")), [2, 3, 3]);
+        assert_eq!(corrected.hash(), direct.hash());
+        assert_ne!(corrected.hash(), view(&[&[("a", 2, 1), ("b", 3, 1)]]).hash());
+        assert_eq!(corrected.len(), 3);
+    }
+
+    #[test]
+    fn a_prefix_is_a_range() {
+        let view = view(&[&[("a", 1, 1), ("ab", 2, 1), ("b", 3, 1)]]);
+        let prefix: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+        assert_eq!(scores(&view.with_prefix(&[prefix], 8).expect("rows")), [1]);
+    }
+
+    #[test]
+    fn an_older_snapshot_stays_as_it_was() {
+        let mut now = view(&[&[("a", 1, 1)]]);
+        let before = now.clone();
+        now.apply(&changes(&[("a", 1, -1)])).expect("it is there");
+        assert_eq!((before.len(), now.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_delete_of_nothing_is_an_error() {
+        let mut view = view(&[&[("a", 1, 1)]]);
+        assert!(view.apply(&changes(&[("a", 2, -1), ("a", 2, 1)])).is_ok(), "made up for in the same epoch");
+        assert!(matches!(view.apply(&changes(&[("a", 2, -1)])), Err(ViewError::Negative { weight: -1, .. })));
+    }
+}
