@@ -1,6 +1,8 @@
-//! What concerns more than one crate: the map of the project, its licences, its words.
+//! What concerns more than one crate: the map of the project, its licences, its words; and the program as it is used.
 
 mod architecture;
+mod demo;
 mod homework_words;
 mod licences;
+mod program;
 mod workspace;

@@ -27,6 +27,12 @@ impl<'a> EventText<'a> {
         text_of(raw)
     }
 
+    /// Where the value of a field begins, counted from 1; `None` when the event does not have the field.
+    #[must_use]
+    pub fn position_of(&self, name: &str) -> Option<usize> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, raw)| self.position(raw))
+    }
+
     /// Where a field's value begins, counted from 1.
     fn position(&self, raw: &RawValue) -> usize {
         raw.get().as_ptr() as usize - self.text.as_ptr() as usize + 1
@@ -230,10 +236,14 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// An RFC 3339 timestamp as nanoseconds since the Unix epoch; `None` when it is none, or out of the range of 64 bits.
+/// An RFC 3339 timestamp as nanoseconds since the Unix epoch; `None` when it is none.
+///
+/// Times that 64 bits do not reach (before 1677, after 2262) become the nearest that they do: for the door to find absurd.
 #[must_use]
 pub fn parse_timestamp(text: &str) -> Option<i64> {
-    DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    let nearest = if time.timestamp() < 0 { i64::MIN } else { i64::MAX };
+    Some(time.timestamp_nanos_opt().unwrap_or(nearest))
 }
 
 /// Appends one row of a batch as a JSON object. Columns for which `is_json` holds are JSON text already; NULLs are written.

@@ -6,19 +6,19 @@
 //!
 //! # One worked case
 //!
-//! Three submissions are committed in two commits. Their place in the total order is
+//! Three orders are committed in two commits. Their place in the total order is
 //! `(commit_seq, partition, offset)`:
 //!
 //! ```text
 //! commit_seq  partition  offset   row
-//!          7          0       0   s1 handed in
-//!          7          1       0   s2 handed in
-//!          8          0       1   s1 handed in again
+//!          7          0       0   c1 ordered
+//!          7          1       0   c2 ordered
+//!          8          0       1   c1 ordered again
 //! ```
 //!
-//! A view that counts submissions per pupil receives the changes `+(s1,1) +(s2,1)` for an epoch that ends with commit 7
-//! and `-(s1,1) +(s1,2)` for one that ends with commit 8; for a single epoch over both commits it receives
-//! `+(s1,2) +(s2,1)`. Either way the consolidated view is the same.
+//! A view that counts orders per customer receives the changes `+(c1,1) +(c2,1)` for an epoch that ends with commit 7
+//! and `-(c1,1) +(c1,2)` for one that ends with commit 8; for a single epoch over both commits it receives
+//! `+(c1,2) +(c2,1)`. Either way the consolidated view is the same.
 
 mod change;
 mod key;

@@ -159,7 +159,10 @@ impl<'t> Outbox<'t> {
         Ok(Verdict::Accepted)
     }
 
-    pub(crate) fn refuse(&mut self, line: u64, raw: &str, event_type: Option<&str>, bad: BadInput) {
+    pub(crate) fn refuse(&mut self, line: u64, raw: &str, event_type: Option<&str>, mut bad: BadInput) {
+        if let (None, Some(field)) = (bad.position, &bad.field) {
+            bad.position = split_event(raw).ok().and_then(|event| event.position_of(field));
+        }
         fn text(value: Option<&str>) -> Cell<'_> {
             value.map_or(Cell::Null, |value| Cell::Text(Cow::Borrowed(value)))
         }

@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::Xxh3;
 /// UUIDv5 (RFC 9562) in the URL namespace of `chalkstream:type:tenant:key…`: the same wherever it is computed.
 ///
 /// ```
-/// let id = chalk_ingest::event_id("teacher_overrode", "school", ["command-1"].into_iter());
-/// assert_eq!(id.to_string(), chalk_ingest::event_id("teacher_overrode", "school", ["command-1"].into_iter()).to_string());
+/// let id = chalk_ingest::event_id("order_placed", "shop", ["order-1"].into_iter());
+/// assert_eq!(id.to_string(), chalk_ingest::event_id("order_placed", "shop", ["order-1"].into_iter()).to_string());
 /// ```
 pub fn event_id<'a>(event_type: &str, tenant: &str, key: impl Iterator<Item = &'a str>) -> Uuid {
     let mut name = format!("chalkstream:{event_type}:{tenant}");

@@ -9,7 +9,7 @@
 //! Marks of class 3A, counted and summed by an aggregate and then ranked, in two steps:
 //!
 //! ```text
-//! step   marks        select student, sum(mark)    rank() over (order by sum desc)
+//! step   marks        select player, sum(mark)    rank() over (order by sum desc)
 //!    1   + ann 5      + ann 5                      + ann 5 2
 //!        + bob 7      + bob 7                      + bob 7 1
 //!    2   + ann 4      - ann 5                      - ann 5 2

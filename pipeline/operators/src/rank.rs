@@ -44,7 +44,7 @@ pub(crate) struct RankOperator {
     rows: RowCodec,
     // State: by partition id, its rows in order.
     partitions: Interner,
-    ranked: Vec<BTreeMap<Place, i64>>,
+    ranked: Vec<Ranking>,
 }
 
 /// A row in its partition's order: the encoding of what it is sorted by, then that of all its columns. Neither can be the
@@ -54,6 +54,9 @@ struct Place {
     bytes: Box<[u8]>,
     sort_len: usize,
 }
+
+/// Rows in their partition's order, with their weights.
+type Ranking = BTreeMap<Place, i64>;
 
 impl Borrow<[u8]> for Place {
     fn borrow(&self) -> &[u8] {
@@ -165,31 +168,31 @@ impl RankOperator {
     }
 
     /// A step's net changes: partitions in the order of their first row, and their rows in order.
-    fn deltas(&mut self, input: &ChangeBatch) -> Result<Vec<(u32, BTreeMap<Place, i64>)>, ArrowError> {
+    fn deltas(&mut self, input: &ChangeBatch) -> Result<Vec<(u32, Ranking)>, ArrowError> {
         let batch = input.rows();
         let partitions = self.partition.encode(batch)?;
         let order: Vec<ArrayRef> = self.order_columns.iter().map(|&column| Arc::clone(batch.column(column))).collect();
         let (sorts, rows) = (self.order.encode(&order)?, self.rows.encode(batch.columns())?);
-        let mut deltas: Vec<(u32, BTreeMap<Place, i64>)> = Vec::new();
+        let mut deltas: Vec<(u32, Ranking)> = Vec::new();
         let mut delta_of: HashMap<u32, usize> = HashMap::new();
         for row in 0..input.len() {
             let partition = self.partitions.intern(partitions.row(row));
             let delta = *delta_of.entry(partition).or_insert_with(|| {
-                deltas.push((partition, BTreeMap::new()));
+                deltas.push((partition, Ranking::new()));
                 deltas.len() - 1
             });
             let sort = sorts.row(row);
             let place = Place { bytes: [sort, rows.row(row)].concat().into_boxed_slice(), sort_len: sort.len() };
             *deltas[delta].1.entry(place).or_default() += input.weight(row);
         }
-        self.ranked.resize_with(self.partitions.len(), BTreeMap::new);
+        self.ranked.resize_with(self.partitions.len(), Ranking::new);
         for (_, delta) in &mut deltas {
             delta.retain(|_, weight| *weight != 0);
         }
         Ok(deltas)
     }
 
-    fn apply(&mut self, partition: u32, delta: &BTreeMap<Place, i64>) {
+    fn apply(&mut self, partition: u32, delta: &Ranking) {
         let ranked = &mut self.ranked[partition as usize];
         for (place, weight) in delta {
             match ranked.get_mut(&*place.bytes) {
@@ -240,7 +243,7 @@ impl Operator for RankOperator {
 }
 
 /// What `delta` changed in the ranks of a partition that is now `after`.
-fn difference<'a>(after: &'a BTreeMap<Place, i64>, delta: &'a BTreeMap<Place, i64>, ranked: &mut Ranked<'a>) {
+fn difference<'a>(after: &'a Ranking, delta: &'a Ranking, ranked: &mut Ranked<'a>) {
     let Some((first, _)) = delta.first_key_value() else { return };
     let mut new = Counter::default();
     for (place, &weight) in after.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(&*first.bytes))) {

@@ -83,7 +83,10 @@ fn stateless_operators_keep_the_append_only_path() {
     let project = node(NodeKind::Project(vec![column(0), column(1)]), INPUT);
     for (node, length) in [(over_two(), 1), (project, 2), (node(NodeKind::Union, INPUT), 2)] {
         let mut operator = operator(&node, std::slice::from_ref(&input)).expect("the node can be run");
-        let out = operator.step(&[inserts.clone()], crate::StepTime::default()).expect("the step is sound").changes;
+        let out = operator
+            .step(std::slice::from_ref(&inserts), crate::StepTime::default())
+            .expect("the step is sound")
+            .changes;
         assert_eq!((out.len(), out.weights()), (length, &Weights::Inserts));
     }
 }
@@ -167,55 +170,4 @@ fn sinks_are_not_operators() {
     let error = operator(&node(sink, INPUT), &[schema(INPUT)]).map(|_| ()).expect_err("the runtime runs sinks");
     assert!(matches!(error, OperatorError::Misuse { .. }));
     assert_eq!(error.to_string(), "test/node/0: sources and sinks are not operators, the runtime runs them itself");
-}
-
-#[test]
-#[ignore]
-fn bench_tmp() {
-    use arrow::array::*;
-    use chalk_event::ChangeBatch;
-    use chalk_graph::*;
-    use std::time::Instant;
-    let n = 8192_i64;
-    let sch = schema("class:text student:int mark:int x:float");
-    let mk = |s: i64| {
-        let k = |i: i64| (i + s).wrapping_mul(2654435761) % 100_000;
-        ChangeBatch::inserts(RecordBatch::try_new(sch.clone(), vec![
-            Arc::new(StringArray::from_iter_values((0..n).map(|i| format!("class-{}", k(i) % 1000)))) as ArrayRef,
-            Arc::new(Int64Array::from_iter_values((0..n).map(|i| k(i)))),
-            Arc::new(Int64Array::from_iter_values((0..n).map(|i| i % 100))),
-            Arc::new(Float64Array::from_iter_values((0..n).map(|i| i as f64 * 0.1))),
-        ]).unwrap())
-    };
-    let batches: Vec<_> = (0..122).map(|b| mk(b * n)).collect();
-    let total = (122 * n) as f64;
-    let t = Instant::now();
-    for b in &batches { exchange::split(b, &[0], 8).unwrap(); }
-    println!("exchange text {:.1} M/s", total / t.elapsed().as_secs_f64() / 1e6);
-    for (name, f, a) in [("count", AggregateFunction::Count, vec![]), ("sumint", AggregateFunction::SumInteger, vec![2]), ("sumfloat", AggregateFunction::SumFloat, vec![3]), ("max", AggregateFunction::Max, vec![2]), ("distinct", AggregateFunction::CountDistinct, vec![1])] {
-        let call = AggregateCall { display: String::new(), function: f, args: a, filter: None };
-        let nd = node(NodeKind::Aggregate(Aggregate { keys: vec![0], calls: vec![call], close: None }), if name == "sumfloat" { "c:text n:float" } else { "c:text n:int" });
-        let mut op = operator(&nd, &[sch.clone()]).unwrap();
-        let t = Instant::now();
-        for b in &batches { op.step(&[b.clone()], crate::StepTime::default()).unwrap(); }
-        println!("agg {name} {:.1} M/s", total / t.elapsed().as_secs_f64() / 1e6);
-    }
-    let nd = node(NodeKind::Join(Join { kind: JoinKind::Inner, left_keys: vec![1], right_keys: vec![0] }), "class:text student:int mark:int x:float s:int name:text");
-    let rs = schema("s:int name:text");
-    let mut op = operator(&nd, &[sch.clone(), rs.clone()]).unwrap();
-    let right = ChangeBatch::inserts(RecordBatch::try_new(rs.clone(), vec![
-        Arc::new(Int64Array::from_iter_values(0..100_000)) as ArrayRef,
-        Arc::new(StringArray::from_iter_values((0..100_000).map(|i| format!("name {i}"))))]).unwrap());
-    let t = Instant::now();
-    op.step(&[ChangeBatch::empty(sch.clone()), right], crate::StepTime::default()).unwrap();
-    println!("join build 100k in {:?}", t.elapsed());
-    let t = Instant::now();
-    let mut out = 0;
-    for b in &batches { out += op.step(&[b.clone(), ChangeBatch::empty(rs.clone())], crate::StepTime::default()).unwrap().changes.len(); }
-    println!("join {:.2} M/s out {out}", total / t.elapsed().as_secs_f64() / 1e6);
-    let nd = node(NodeKind::Rank(Rank { partition: vec![0], order: vec![SortColumn { column: 2, descending: true, nulls_first: false }], functions: vec![RankFunction::DenseRank] }), "class:text student:int mark:int x:float r:uint");
-    let mut op = operator(&nd, &[sch.clone()]).unwrap();
-    let t = Instant::now();
-    for b in &batches[..20] { op.step(&[b.clone()], crate::StepTime::default()).unwrap(); }
-    println!("rank {:.2} M/s", total * 20. / 122. / t.elapsed().as_secs_f64() / 1e6);
 }

@@ -159,7 +159,8 @@ fn plan_error(text: &str, known: &[String]) -> QueryError {
         return QueryError::mistake(text);
     };
     // Names come with catalogue and schema in front; a name may have dots of its own.
-    let table = table.strip_prefix(crate::tables::QUALIFIER).unwrap_or(table);
+    let table = table.strip_prefix("chalk.").unwrap_or(table);
+    let table = table.strip_prefix("public.").unwrap_or(table);
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let hint = suggestion(table, &names, "known are");
     let wrong = QueryError::mistake(format!("there is no view or topic '{table}'"));

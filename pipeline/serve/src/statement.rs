@@ -348,7 +348,7 @@ mod tests {
             format!("SELECT {}", many(600, "CASE WHEN true THEN 1 END", " + ")),
             format!("SELECT 1{}", "::INT".repeat(600)),
             format!("SELECT {}1", "- ".repeat(600)),
-            format!("SELECT {}1", "NOT ".repeat(100)),
+            format!("SELECT {}1", "NOT ".repeat(600)),
             format!("SELECT {}1{}", "(".repeat(100), ")".repeat(100)),
             format!("SELECT {}1{}", "abs(".repeat(65), ")".repeat(65)),
             format!("SELECT a{}", "[1]".repeat(600)),
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn syntax_errors_have_a_place() {
-        let error = check("SELECT 1\nFROM WHERE x").expect_err("no table");
+        let error = check("SELECT 1\nFROM )").expect_err("no table");
         assert_eq!(error.location.map(|location| location.line), Some(2), "{error}");
         assert!(!error.message.contains("ParserError") && !error.message.contains("Line:"), "{error}");
         assert!(check("SELECT 'a").expect_err("an open string").location.is_some());

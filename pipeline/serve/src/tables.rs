@@ -18,8 +18,6 @@ use std::sync::Arc;
 pub(crate) const CATALOG: &str = "chalk";
 /// The one schema.
 pub(crate) const SCHEMA: &str = "public";
-/// What DataFusion puts before a table's name.
-pub(crate) const QUALIFIER: &str = "chalk.public.";
 
 /// What `SHOW TABLES` stands for.
 pub(crate) const SHOW_TABLES: &str = "SELECT table_name AS name, \

@@ -42,6 +42,10 @@ pub(crate) struct Node {
 impl Node {
     /// A log with the topic `orders`, and no views.
     pub(crate) fn new() -> Self {
+        aside(Self::make)
+    }
+
+    fn make() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let holder = Holder { pid: 1, command: "test".to_owned(), http: None };
         let clock = Arc::new(|| NOW);
@@ -62,7 +66,7 @@ impl Node {
 
     /// Takes orders in through the door.
     pub(crate) fn submit(&self, lines: &str) -> Receipt {
-        self.door.submit("test", lines.as_bytes()).expect("the log is open").wait().expect("the log is open")
+        aside(|| self.door.submit("test", lines.as_bytes()).expect("the log is open").wait().expect("the log is open"))
     }
 
     pub(crate) fn queries(&self) -> Queries {
@@ -72,6 +76,11 @@ impl Node {
     pub(crate) fn limited(&self, limits: QueryLimits) -> Queries {
         Queries::new(Arc::clone(&self.log), self.publisher.subscribe(), Vec::new(), limits)
     }
+}
+
+/// Does what waits on a thread that runs no async tasks.
+fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(work).join()).expect("no panic")
 }
 
 /// An order's line.

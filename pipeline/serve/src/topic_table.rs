@@ -1,5 +1,6 @@
 //! A topic as a table: its events as they are stored, and where each of them stands.
 
+use crate::queries::bytes_of;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
@@ -11,6 +12,7 @@ use chalk_log::{EventLog, Frame};
 
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -21,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// About how many bytes of a partition are read at once.
-const CHUNK_BYTES: usize = 2 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 /// The columns after the stored ones.
 const PROVENANCE: [Provenance; 3] = [Provenance::Partition, Provenance::Offset, Provenance::CommitSeq];
 
@@ -119,13 +121,19 @@ impl PartitionStream for Lane {
         &self.schema
     }
 
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let lane = Arc::new(self.clone());
-        let chunks = try_unfold(Offset(0), move |from| {
+        let held = MemoryConsumer::new("chunk of a topic").register(context.memory_pool());
+        let chunks = try_unfold((Offset(0), held), move |(from, held)| {
             let lane = Arc::clone(&lane);
             // Reading waits for the disk: not on a thread that runs async tasks.
             let chunk = tokio::task::spawn_blocking(move || lane.chunk(from));
-            async move { chunk.await.map_err(|error| DataFusionError::External(error.into()))? }
+            async move {
+                let chunk = chunk.await.map_err(|error| DataFusionError::External(error.into()))??;
+                let Some((rows, next)) = chunk else { return Ok(None) };
+                held.try_resize(bytes_of(&rows))?;
+                Ok(Some((rows, (next, held))))
+            }
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), chunks))
     }

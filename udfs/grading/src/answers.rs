@@ -21,10 +21,7 @@ use crate::normalise::normalised;
 pub fn normalise_answers(answers: &str) -> String {
     let mut out = String::with_capacity(answers.len() + 2);
     let mut json = serde_json::Deserializer::from_str(answers);
-    match json
-        .deserialize_seq(NormaliseArray(&mut out))
-        .and_then(|()| json.end())
-    {
+    match json.deserialize_seq(NormaliseArray(&mut out)).and_then(|()| json.end()) {
         Ok(()) => out,
         Err(_) => answers.to_owned(),
     }
@@ -32,10 +29,7 @@ pub fn normalise_answers(answers: &str) -> String {
 
 /// Calls `each(item, answer)` for every answer in order. `Err` when `answers` is not such an array; `each` may have
 /// been called for some of them by then.
-pub(crate) fn for_each_answer(
-    answers: &str,
-    each: impl FnMut(&str, Option<&str>),
-) -> Result<(), serde_json::Error> {
+pub(crate) fn for_each_answer(answers: &str, each: impl FnMut(&str, Option<&str>)) -> Result<(), serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(answers);
     json.deserialize_seq(EachAnswer(each))?;
     json.end()
@@ -140,10 +134,6 @@ impl<'de> Visitor<'de> for NormaliseAnswer<'_> {
         }
         out.push('}');
         // The same that deriving asks of an `Answer`, so that both readers agree on what an answer is.
-        if items == 1 && answers <= 1 {
-            Ok(())
-        } else {
-            Err(de::Error::custom("not one item with one answer"))
-        }
+        if items == 1 && answers <= 1 { Ok(()) } else { Err(de::Error::custom("not one item with one answer")) }
     }
 }

@@ -12,10 +12,7 @@ pub(crate) fn folded(text: &str) -> String {
 pub(crate) fn has_form(text: &str, form: &str) -> bool {
     if text.is_ascii() {
         // The only white space that normalising leaves is the blank.
-        text.bytes()
-            .filter(|byte| *byte != b' ')
-            .map(|byte| byte.to_ascii_lowercase())
-            .eq(form.bytes())
+        text.bytes().filter(|byte| *byte != b' ').map(|byte| byte.to_ascii_lowercase()).eq(form.bytes())
     } else {
         folded_chars(text).eq(form.chars())
     }
@@ -33,29 +30,20 @@ fn fold(c: char) -> impl Iterator<Item = char> {
         '\u{3000}'..='\u{9fff}' => Some(c),
         _ => None,
     };
-    let cased = plain
-        .is_none()
-        .then(|| c.to_uppercase().flat_map(char::to_lowercase));
+    let cased = plain.is_none().then(|| c.to_uppercase().flat_map(char::to_lowercase));
     plain.into_iter().chain(cased.into_iter().flatten())
 }
 
 /// `text` without white space and the marks of a finished sentence at its end; unless those are all there is, as in
 /// the answer to "which mark ends a question?".
 pub(crate) fn without_full_stop(text: &str) -> &str {
-    or_all(
-        text,
-        text.trim_end_matches(|c: char| c.is_whitespace() || is_stop(c)),
-    )
+    or_all(text, text.trim_end_matches(|c: char| c.is_whitespace() || is_stop(c)))
 }
 
 /// `text` without brackets around it or stops after it: `(B)`, `B.`, `B、` are all `B`.
 pub(crate) fn without_enumeration(text: &str) -> &str {
     let opened = text.trim_start_matches(|c: char| c.is_whitespace() || "([{<【「".contains(c));
-    or_all(
-        text,
-        opened
-            .trim_end_matches(|c: char| c.is_whitespace() || is_stop(c) || ")]}>】」".contains(c)),
-    )
+    or_all(text, opened.trim_end_matches(|c: char| c.is_whitespace() || is_stop(c) || ")]}>】」".contains(c)))
 }
 
 fn is_stop(c: char) -> bool {

@@ -5,10 +5,7 @@
 pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest
-        .bytes()
-        .position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\'))
-    {
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\')) {
         out.push_str(&rest[..at]);
         push_escaped(out, rest.as_bytes()[at]);
         rest = &rest[at + 1..];

@@ -78,29 +78,19 @@ impl Key {
     /// The first thing in it that cannot be meant. All of them are mistakes in the key: trying again does not help,
     /// publishing a corrected one does.
     pub fn parse(key: &str) -> Result<Self, KeyError> {
-        let text: KeyText =
-            serde_json::from_str(key).map_err(|error| KeyError::whole(not_readable(&error)))?;
+        let text: KeyText = serde_json::from_str(key).map_err(|error| KeyError::whole(not_readable(&error)))?;
         if text.items.is_empty() {
-            return Err(KeyError::whole(Fault::new(
-                "the key has no items",
-                "list at least one under `items`",
-            )));
+            return Err(KeyError::whole(Fault::new("the key has no items", "list at least one under `items`")));
         }
         let mut items = Vec::with_capacity(text.items.len());
         let mut by_name = HashMap::with_capacity(text.items.len());
         for item in text.items {
             let name: Box<str> = item.item.as_str().into();
             let checked = match by_name.insert(name.clone(), items.len()) {
-                Some(_) => Err(Fault::new(
-                    "it is there twice",
-                    "give every item a name of its own",
-                )),
+                Some(_) => Err(Fault::new("it is there twice", "give every item a name of its own")),
                 None => Item::from_key(item),
             };
-            items.push(checked.map_err(|fault| KeyError {
-                item: Some(name),
-                fault,
-            })?);
+            items.push(checked.map_err(|fault| KeyError { item: Some(name), fault })?);
         }
         let max = items.iter().map(|item| item.points).sum();
         let floor = text.floor.unwrap_or(0);
@@ -111,12 +101,7 @@ impl Key {
                 "leave it out, or give thousandths of a point up to that",
             )));
         }
-        Ok(Key {
-            items: items.into(),
-            by_name,
-            floor,
-            max,
-        })
+        Ok(Key { items: items.into(), by_name, floor, max })
     }
 
     /// What an all-correct submission gets, in thousandths of a point.
@@ -132,15 +117,8 @@ impl Key {
 
     /// Where `item` is, looking at `guess` first.
     pub(crate) fn position(&self, item: &str, guess: usize) -> Option<usize> {
-        let guessed = self
-            .items
-            .get(guess)
-            .is_some_and(|at_guess| &*at_guess.name == item);
-        if guessed {
-            Some(guess)
-        } else {
-            self.by_name.get(item).copied()
-        }
+        let guessed = self.items.get(guess).is_some_and(|at_guess| &*at_guess.name == item);
+        if guessed { Some(guess) } else { self.by_name.get(item).copied() }
     }
 }
 
@@ -152,12 +130,7 @@ impl Item {
         let points = thousandths("points", text.points)?;
         let penalty = thousandths("penalty", text.penalty.unwrap_or(0))?;
         let rule = Rule::from_key(&text)?;
-        Ok(Item {
-            name: text.item.into(),
-            points,
-            penalty,
-            rule,
-        })
+        Ok(Item { name: text.item.into(), points, penalty, rule })
     }
 }
 
@@ -172,22 +145,12 @@ impl Rule {
             ));
         }
         if text.tolerance.is_some() && kind != Kind::Numeric {
-            return Err(Fault::new(
-                "it has a tolerance",
-                "leave `tolerance` out; only the kind `numeric` has one",
-            ));
+            return Err(Fault::new("it has a tolerance", "leave `tolerance` out; only the kind `numeric` has one"));
         }
         if text.answers.is_empty() {
-            return Err(Fault::new(
-                "it has no answers",
-                "list at least one under `answers`",
-            ));
+            return Err(Fault::new("it has no answers", "list at least one under `answers`"));
         }
-        if let Some(at) = text
-            .answers
-            .iter()
-            .position(|answer| normalised(answer).is_empty())
-        {
+        if let Some(at) = text.answers.iter().position(|answer| normalised(answer).is_empty()) {
             return Err(Fault::new(
                 format!("answer {} of {} is empty", at + 1, text.answers.len()),
                 "fill it in or leave it out; a blank answer is never right",
@@ -196,9 +159,7 @@ impl Rule {
         Ok(match kind {
             Kind::Single => Rule::Single(Single::from_key(&text.answers)?),
             Kind::Multiple => Rule::Multiple(Multiple::from_key(&text.answers, partial)?),
-            Kind::Numeric => {
-                Rule::Numeric(Numeric::from_key(&text.answers, text.tolerance.as_deref())?)
-            }
+            Kind::Numeric => Rule::Numeric(Numeric::from_key(&text.answers, text.tolerance.as_deref())?),
             Kind::Text => Rule::Text(Text::from_key(&text.answers)),
             Kind::Ordered => Rule::Ordered(Ordered::from_key(&text.answers, partial)?),
         })
@@ -275,10 +236,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(problem: impl Into<String>, hint: &'static str) -> Self {
-        Fault {
-            problem: problem.into(),
-            hint,
-        }
+        Fault { problem: problem.into(), hint }
     }
 }
 

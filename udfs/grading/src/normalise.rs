@@ -33,9 +33,7 @@ pub(crate) fn normalised(raw: &str) -> Cow<'_, str> {
         return Cow::Borrowed(ends_off);
     }
     let visible = ends_off.chars().filter(|c| !is_invisible(*c));
-    Cow::Owned(single_blanks(
-        KeepApart::new(visible).nfkc().map(one_way_to_write),
-    ))
+    Cow::Owned(single_blanks(KeepApart::new(visible).nfkc().map(one_way_to_write)))
 }
 
 /// Printable ASCII, the common Chinese characters and their comma and full stop, with no two blanks in a row, are
@@ -43,8 +41,7 @@ pub(crate) fn normalised(raw: &str) -> Cow<'_, str> {
 fn is_plain(text: &str) -> bool {
     let mut before = '\0';
     text.chars().all(|c| {
-        let plain = matches!(c, '!'..='~' | '\u{4e00}'..='\u{9fff}' | '、' | '。')
-            || (c == ' ' && before != ' ');
+        let plain = matches!(c, '!'..='~' | '\u{4e00}'..='\u{9fff}' | '、' | '。') || (c == ' ' && before != ' ');
         before = c;
         plain
     })
@@ -53,9 +50,7 @@ fn is_plain(text: &str) -> bool {
 fn tick_or_cross(answer: &str) -> Option<&'static str> {
     match answer {
         "✓" | "✔" | "√" | "☑" | "✅" | "对" | "對" | "正确" => Some("true"),
-        "✗" | "✘" | "✕" | "✖" | "×" | "☒" | "❌" | "❎" | "错" | "錯" | "错误" => {
-            Some("false")
-        }
+        "✗" | "✘" | "✕" | "✖" | "×" | "☒" | "❌" | "❎" | "错" | "錯" | "错误" => Some("false"),
         _ => None,
     }
 }
@@ -86,11 +81,7 @@ struct KeepApart<I> {
 
 impl<I: Iterator<Item = char>> KeepApart<I> {
     fn new(chars: I) -> Self {
-        KeepApart {
-            chars,
-            before: None,
-            held: None,
-        }
+        KeepApart { chars, before: None, held: None }
     }
 }
 
@@ -103,8 +94,7 @@ impl<I: Iterator<Item = char>> Iterator for KeepApart<I> {
         }
         let c = self.chars.next()?;
         let before = self.before.replace(c);
-        let divider = if is_superscript(c) && !before.is_some_and(|b| b == '^' || is_superscript(b))
-        {
+        let divider = if is_superscript(c) && !before.is_some_and(|b| b == '^' || is_superscript(b)) {
             '^'
         } else if is_vulgar_fraction(c) && before.is_some_and(char::is_numeric) {
             ' '

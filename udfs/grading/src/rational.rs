@@ -35,10 +35,7 @@ impl Rational {
             None => amount(text)?,
             Some((left, right)) => quotient(left.trim_end(), right.trim_start())?,
         };
-        Some(Rational {
-            num: size.num.checked_mul(sign)?,
-            den: size.den.checked_mul(percent)?,
-        })
+        Some(Rational { num: size.num.checked_mul(sign)?, den: size.den.checked_mul(percent)? })
     }
 
     pub(crate) fn is_negative(self) -> bool {
@@ -46,33 +43,18 @@ impl Rational {
     }
 
     pub(crate) fn abs(self) -> Self {
-        Rational {
-            num: self.num.abs(),
-            den: self.den,
-        }
+        Rational { num: self.num.abs(), den: self.den }
     }
 
     pub(crate) fn checked_add(self, other: Self) -> Option<Self> {
         let (a, b) = (self.reduced(), other.reduced());
         let shared = gcd(a.den, b.den);
-        let num = a
-            .num
-            .checked_mul(b.den / shared)?
-            .checked_add(b.num.checked_mul(a.den / shared)?)?;
-        Some(
-            Rational {
-                num,
-                den: a.den.checked_mul(b.den / shared)?,
-            }
-            .reduced(),
-        )
+        let num = a.num.checked_mul(b.den / shared)?.checked_add(b.num.checked_mul(a.den / shared)?)?;
+        Some(Rational { num, den: a.den.checked_mul(b.den / shared)? }.reduced())
     }
 
     pub(crate) fn checked_sub(self, other: Self) -> Option<Self> {
-        self.checked_add(Rational {
-            num: -other.num,
-            den: other.den,
-        })
+        self.checked_add(Rational { num: -other.num, den: other.den })
     }
 
     pub(crate) fn checked_mul(self, other: Self) -> Option<Self> {
@@ -85,27 +67,16 @@ impl Rational {
     }
 
     fn checked_div(self, other: Self) -> Option<Self> {
-        let upside_down = Rational {
-            num: other.den.checked_mul(other.num.signum())?,
-            den: other.num.checked_abs()?,
-        };
+        let upside_down = Rational { num: other.den.checked_mul(other.num.signum())?, den: other.num.checked_abs()? };
         (upside_down.den != 0).then_some(())?;
         // Digits that fit are not worth reducing: this is the path of every "3/4" that a pupil writes.
-        let plain = self
-            .num
-            .checked_mul(upside_down.num)
-            .zip(self.den.checked_mul(upside_down.den));
-        plain
-            .map(|(num, den)| Rational { num, den })
-            .or_else(|| self.checked_mul(upside_down))
+        let plain = self.num.checked_mul(upside_down.num).zip(self.den.checked_mul(upside_down.den));
+        plain.map(|(num, den)| Rational { num, den }).or_else(|| self.checked_mul(upside_down))
     }
 
     fn reduced(self) -> Self {
         let shared = gcd(self.num, self.den);
-        Rational {
-            num: self.num / shared,
-            den: self.den / shared,
-        }
+        Rational { num: self.num / shared, den: self.den / shared }
     }
 }
 
@@ -125,10 +96,7 @@ impl PartialOrd for Rational {
 
 impl Ord for Rational {
     fn cmp(&self, other: &Self) -> Ordering {
-        match (
-            self.num.checked_mul(other.den),
-            other.num.checked_mul(self.den),
-        ) {
+        match (self.num.checked_mul(other.den), other.num.checked_mul(self.den)) {
             (Some(left), Some(right)) => left.cmp(&right),
             _ => by_continued_fractions(*self, *other),
         }
@@ -147,16 +115,7 @@ fn by_continued_fractions(mut a: Rational, mut b: Rational) -> Ordering {
             return a_left.cmp(&b_left);
         }
         // a_left / a.den < b_left / b.den exactly when b.den / b_left < a.den / a_left.
-        (a, b) = (
-            Rational {
-                num: b.den,
-                den: b_left,
-            },
-            Rational {
-                num: a.den,
-                den: a_left,
-            },
-        );
+        (a, b) = (Rational { num: b.den, den: b_left }, Rational { num: a.den, den: a_left });
     }
 }
 
@@ -193,10 +152,7 @@ fn amount(text: &str) -> Option<Rational> {
         return scaled(1, power(exponent)?);
     }
     let (decimal, exponent) = match text.split_once('*') {
-        Some((decimal, ten)) => (
-            decimal.trim_end(),
-            power(ten.trim_start().strip_prefix("10^")?)?,
-        ),
+        Some((decimal, ten)) => (decimal.trim_end(), power(ten.trim_start().strip_prefix("10^")?)?),
         None => match text.split_once(['e', 'E']) {
             Some((decimal, exponent)) => (decimal, power(exponent)?),
             None => (text, 0),
@@ -210,10 +166,7 @@ fn power(text: &str) -> Option<i64> {
     let (digits, sign) = signed(text);
     // More than nine digits cannot fit whatever comes before them.
     let small = is_digits(digits) && digits.len() <= 9;
-    small
-        .then(|| digits.parse::<i64>().ok())
-        .flatten()
-        .map(|size| size * sign as i64)
+    small.then(|| digits.parse::<i64>().ok()).flatten().map(|size| size * sign as i64)
 }
 
 /// A decimal as an integer that does not end in 0 and the power of ten that it is to be multiplied by.
@@ -246,15 +199,9 @@ fn scaled(value: i128, exponent: i64) -> Option<Rational> {
     }
     let ten = 10_i128.checked_pow(u32::try_from(exponent.unsigned_abs()).ok()?)?;
     if exponent < 0 {
-        Some(Rational {
-            num: value,
-            den: ten,
-        })
+        Some(Rational { num: value, den: ten })
     } else {
-        Some(Rational {
-            num: value.checked_mul(ten)?,
-            den: 1,
-        })
+        Some(Rational { num: value.checked_mul(ten)?, den: 1 })
     }
 }
 

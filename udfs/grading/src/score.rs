@@ -87,11 +87,7 @@ pub(crate) enum Verdict {
 
 impl Verdict {
     pub(crate) fn right_if(right: bool) -> Self {
-        if right {
-            Verdict::Right
-        } else {
-            Verdict::Wrong
-        }
+        if right { Verdict::Right } else { Verdict::Wrong }
     }
 }
 
@@ -115,18 +111,11 @@ impl Key {
             marks = self.blank_marks();
         }
         let sum = marks.iter().map(|mark| mark.points).sum::<i64>();
-        Score {
-            points: sum.max(self.floor),
-            max: self.max,
-            marks,
-        }
+        Score { points: sum.max(self.floor), max: self.max, marks }
     }
 
     fn blank_marks(&self) -> Vec<Mark<'_>> {
-        self.items
-            .iter()
-            .map(|item| item.given(0, MarkKind::Blank))
-            .collect()
+        self.items.iter().map(|item| item.given(0, MarkKind::Blank)).collect()
     }
 }
 
@@ -138,20 +127,13 @@ impl Item {
         }
         match self.rule.judge(&answer) {
             Verdict::Right => self.given(self.points, MarkKind::Correct),
-            Verdict::Share { part, whole } => {
-                self.given(share(self.points, part, whole), MarkKind::Partial)
-            }
+            Verdict::Share { part, whole } => self.given(share(self.points, part, whole), MarkKind::Partial),
             Verdict::Wrong => self.given(-self.penalty, MarkKind::Wrong),
         }
     }
 
     fn given(&self, points: i64, kind: MarkKind) -> Mark<'_> {
-        Mark {
-            item: &self.name,
-            points,
-            max: self.points,
-            kind,
-        }
+        Mark { item: &self.name, points, max: self.points, kind }
     }
 }
 

@@ -74,10 +74,7 @@ impl KeyTextHasher {
 
     fn add(&mut self, bytes: [u8; 16]) {
         let word = u128::from_le_bytes(bytes);
-        let (low, high) = (
-            word as u64 ^ self.0 ^ Self::ODD[0],
-            (word >> 64) as u64 ^ Self::ODD[1],
-        );
+        let (low, high) = (word as u64 ^ self.0 ^ Self::ODD[0], (word >> 64) as u64 ^ Self::ODD[1]);
         let product = u128::from(low) * u128::from(high);
         self.0 = (product as u64 ^ (product >> 64) as u64).wrapping_add(Self::ODD[0]);
     }
@@ -107,7 +104,5 @@ pub fn score_submission(answers: &str, key: &str) -> Option<String> {
         static SCORER: RefCell<Scorer> = RefCell::new(Scorer::new());
     }
     let mut out = String::new();
-    SCORER
-        .with_borrow_mut(|scorer| scorer.score_submission(answers, key, &mut out))
-        .then_some(out)
+    SCORER.with_borrow_mut(|scorer| scorer.score_submission(answers, key, &mut out)).then_some(out)
 }

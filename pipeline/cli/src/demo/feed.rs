@@ -3,11 +3,10 @@
 use crate::demo::{Config, MadeBySchool};
 use crate::error::CliError;
 use crate::node::Node;
-use chalk_event::CommitSeq;
 use chalk_homework::{Expect, School, SchoolConfig, Tally};
 use chalk_ingest::{Door, Receipt, Submitted};
 use chalk_view::Snapshot;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
@@ -15,8 +14,8 @@ use tokio::sync::watch;
 
 /// So many events are appended at once.
 const BATCH_EVENTS: usize = 500;
-/// So many appends may wait for their sync.
-const IN_FLIGHT_MAX: usize = 4;
+/// So many appends may be on their way to the views: a school does not hand in faster than it is graded.
+const INVISIBLE_MAX: usize = 16;
 
 /// What was fed, and what came of it.
 #[derive(Debug, Default)]
@@ -63,7 +62,7 @@ pub fn feed(
     show: impl Fn(Progress),
 ) -> Result<Fed, CliError> {
     let started = Instant::now();
-    let (in_flight, appended) = sync_channel::<InFlight>(IN_FLIGHT_MAX);
+    let (in_flight, appended) = sync_channel::<InFlight>(INVISIBLE_MAX);
     let snapshots = node.pipeline.subscribe();
     let waiter = std::thread::spawn(move || wait_for_appends(&appended, snapshots));
     let mut fed = Fed::default();
@@ -74,7 +73,7 @@ pub fn feed(
         let at = Instant::now();
         let submitted = door.submit("chalk demo", lines.as_bytes())?;
         lines.clear();
-        // The receiver ends only when an append failed, which is found when it is joined.
+        // The receiver ends only when an append or the pipeline failed, which is found when it is joined.
         let _ = in_flight.send(InFlight { submitted, at });
         Ok(())
     };
@@ -114,30 +113,20 @@ pub fn feed(
     Ok(fed)
 }
 
-/// Waits for each append to be durable, and notes when it is visible.
+/// Waits for each append to be durable, then to be visible: they become so in order.
 fn wait_for_appends(
     appends: &Receiver<InFlight>,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
 ) -> Result<(Vec<Receipt>, Vec<Duration>), chalk_log::LogError> {
     let (mut receipts, mut latencies) = (Vec::new(), Vec::new());
-    let mut invisible: VecDeque<(CommitSeq, Instant)> = VecDeque::new();
-    let mut see = |settled: CommitSeq, invisible: &mut VecDeque<(CommitSeq, Instant)>| {
-        while let Some((_, at)) = invisible.pop_front_if(|(commit, _)| *commit <= settled) {
-            latencies.push(at.elapsed());
-        }
-    };
     while let Ok(append) = appends.recv() {
         let receipt = append.submitted.wait()?;
-        invisible.push_back((receipt.commit, append.at));
-        receipts.push(receipt);
-        see(snapshots.borrow_and_update().settled, &mut invisible);
-    }
-    while !invisible.is_empty() {
-        let settled = snapshots.borrow_and_update().settled;
-        see(settled, &mut invisible);
-        if !invisible.is_empty() && futures::executor::block_on(snapshots.changed()).is_err() {
-            break;
+        let visible = snapshots.wait_for(|snapshot| snapshot.settled >= receipt.commit);
+        if futures::executor::block_on(visible).is_err() {
+            break; // the pipeline has failed, and says why
         }
+        latencies.push(append.at.elapsed());
+        receipts.push(receipt);
     }
     Ok((receipts, latencies))
 }

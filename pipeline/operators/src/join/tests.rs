@@ -3,13 +3,13 @@ use crate::{StepTime, operator};
 use chalk_event::{ChangeBatch, Weights};
 use chalk_graph::{Join, JoinKind, Node, NodeKind};
 
-const LEFT: &str = "student:text mark:int";
-const RIGHT: &str = "student:text name:text";
+const LEFT: &str = "player:text mark:int";
+const RIGHT: &str = "player:text name:text";
 
 fn join(kind: JoinKind) -> Node {
     let output = match kind {
-        JoinKind::LeftSemi | JoinKind::LeftAnti => "student:text mark:int",
-        _ => "student:text mark:int student2:text name:text",
+        JoinKind::LeftSemi | JoinKind::LeftAnti => "player:text mark:int",
+        _ => "player:text mark:int player2:text name:text",
     };
     node(NodeKind::Join(Join { kind, left_keys: vec![0], right_keys: vec![0] }), output)
 }
@@ -199,7 +199,7 @@ fn inserts_joined_with_inserts_stay_append_only() {
 fn a_join_without_keys_pairs_everything() {
     let kind = NodeKind::Join(Join { kind: JoinKind::Inner, left_keys: vec![], right_keys: vec![] });
     check(
-        &node(kind, "student:text mark:int student2:text name:text"),
+        &node(kind, "player:text mark:int player2:text name:text"),
         &[LEFT, RIGHT],
         "+ a 1
          + b 2

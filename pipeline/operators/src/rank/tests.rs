@@ -2,7 +2,7 @@ use crate::testing::{check, node, property};
 use chalk_graph::{Node, NodeKind, Rank, RankFunction, SortColumn};
 use std::collections::BTreeSet;
 
-const INPUT: &str = "class:text student:text score:int";
+const INPUT: &str = "class:text player:text score:int";
 
 fn by_score(functions: &[RankFunction], nulls_first: bool) -> Node {
     let output: String = functions.iter().enumerate().map(|(index, _)| format!(" r{index}:uint")).collect();
@@ -103,11 +103,11 @@ fn any_history_gives_the_ranks_of_the_rest() {
             &[INPUT],
             &[|chance| {
                 let class = chance.pick(&["3A", "3B", "NULL"]);
-                let student = chance.pick(&["ann", "bob", "cy"]);
-                format!("{class} {student} {}", chance.pick(&["1", "2", "3", "NULL"]))
+                let player = chance.pick(&["ann", "bob", "cy"]);
+                format!("{class} {player} {}", chance.pick(&["1", "2", "3", "NULL"]))
             }],
             |left_over| {
-                // Descending, NULLs last; then by all columns, of which only the student is not decided yet.
+                // Descending, NULLs last; then by all columns, of which only the player is not decided yet.
                 let score = |row: &[&str]| row[2].parse::<i64>().map_or(i64::MAX, |score| -score);
                 let mut rows = left_over[0].clone();
                 rows.sort_by(|a, b| (score(a), a[1]).cmp(&(score(b), b[1])));

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 /// A node that is served, and how to end that.
 struct Served {
-    node: Node,
+    _node: Node,
     app: App,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -26,7 +26,7 @@ async fn serve(limits: QueryLimits, report: Option<PipelineReport>) -> Served {
         let _ = stopped.await;
     };
     let task = tokio::spawn(server.run(app.clone(), shutdown));
-    Served { node, app, address, stop, task }
+    Served { _node: node, app, address, stop, task }
 }
 
 impl Served {
@@ -125,9 +125,9 @@ async fn events_are_taken_and_can_be_queried() {
     assert_eq!(answer["refused"][0]["line"], 2);
     assert_eq!(answer["refused"][0]["reason"], "malformed_json");
     assert_eq!(answer["refused"][1]["field"], "id");
-    let sql = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM dead_letters WHERE source = 'http')";
+    let sql = "SELECT (SELECT count(*) FROM orders) AS orders, count(*) FROM dead_letters WHERE source = 'http'";
     let (_, rows) = served.ask("POST /query?format=csv", "", sql).await;
-    assert_eq!(rows.lines().nth(1), Some("2,2"));
+    assert_eq!(rows.lines().nth(1), Some("2,2"), "{rows}");
     let mut stream = served.connect().await;
     let head = format!("POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", BODY_BYTES_MAX + 1);
     stream.write_all(head.as_bytes()).await.expect("an open connection");

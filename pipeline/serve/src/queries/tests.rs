@@ -46,12 +46,15 @@ async fn views_and_topics_are_tables() {
 #[tokio::test]
 async fn topics_tell_where_each_event_stands() {
     let node = node();
-    node.submit(&order(4, "north", 1));
+    let shops = ["a", "b", "c", "d", "e", "f"];
+    node.submit(&shops.iter().zip(5..).map(|(shop, id)| order(id, shop, 1)).collect::<String>());
     let queries = node.queries();
-    let sql = "SELECT id, _offset, _commit_seq FROM orders WHERE shop = 'north' ORDER BY _offset";
-    assert_eq!(rows(&queries, sql).await, ["1,0,2", "3,1,2", "4,2,4"]);
-    let sql = "SELECT count(DISTINCT _partition) FROM orders WHERE shop = 'north'";
-    assert_eq!(rows(&queries, sql).await, ["1"]);
+    let sql = "SELECT _partition, _offset, _commit_seq, id FROM orders WHERE id < 5 ORDER BY _offset";
+    assert_eq!(rows(&queries, sql).await, ["0,0,2,1", "0,1,2,2", "0,2,2,3"]);
+    let sql = "SELECT count(DISTINCT _partition), min(_offset), max(_commit_seq) FROM orders";
+    assert_eq!(rows(&queries, sql).await, ["2,0,4"]);
+    let sql = "SELECT count(DISTINCT _offset) = count(*), max(_offset) + 1 = count(*) FROM orders GROUP BY _partition";
+    assert_eq!(rows(&queries, sql).await, ["true,true", "true,true"]);
     assert_eq!(rows(&queries, "SELECT _commit_seq FROM orders LIMIT 1").await.len(), 1);
     // The mark of JSON text must not come in the way.
     for sql in [
@@ -71,9 +74,12 @@ async fn topics_tell_where_each_event_stands() {
 #[tokio::test]
 async fn topics_are_read_in_chunks() {
     let node = Node::new();
-    let text = "x".repeat(500);
     for batch in 0..4 {
-        let lines: Vec<String> = (0..5_000).map(|n| order(batch * 5_000 + n, &format!("{n}{text}"), 1)).collect();
+        // Text that does not compress well: a chunk is measured by its bytes on disk.
+        let shop = |id: u64| {
+            (1..40).map(|n| format!("{:x}", (id * 40 + n).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect::<String>()
+        };
+        let lines: Vec<String> = (batch * 5_000..(batch + 1) * 5_000).map(|id| order(id, &shop(id), 1)).collect();
         node.submit(&lines.concat());
     }
     let queries = node.queries();
@@ -83,7 +89,7 @@ async fn topics_are_read_in_chunks() {
     );
     // One batch must not be all there is.
     let result = queries.run("SELECT id, shop FROM orders").await.expect("an answer");
-    assert!(result.batches.len() > 2, "{} batches", result.batches.len());
+    assert!(result.batches.len() > 4, "{} batches", result.batches.len());
 }
 
 #[tokio::test]
@@ -150,11 +156,6 @@ async fn equality_on_the_first_columns_is_a_range() {
     let all: Vec<Total> = (0..500).map(|n| (shops[n % 5], (n / 5 % 10) as i64, (n % 7) as i64)).collect();
     node.publish(1, &[("totals", &all)]);
     let queries = node.queries();
-    let scanned = async |condition: &str| {
-        let plan = rows(&queries, &format!("EXPLAIN ANALYZE SELECT * FROM totals WHERE {condition}")).await.join("\n");
-        plan.contains("DataSourceExec")
-    };
-    assert!(scanned("shop = 'a'").await);
     for (condition, keep) in [
         ("shop = 'a'", (|row| row.0 == "a") as fn(&Total) -> bool),
         ("'ab' = shop", |row| row.0 == "ab"),
@@ -299,7 +300,7 @@ async fn limits_end_a_query() {
         (format!("SELECT sum(value) FROM {MORE_THAN_CAN_BE_COUNTED}"), Limit::Time),
         (format!("EXPLAIN ANALYZE SELECT sum(value) FROM {MORE_THAN_CAN_BE_COUNTED}"), Limit::Time),
         (format!("SELECT value FROM {MORE_THAN_CAN_BE_COUNTED} WHERE value < 0"), Limit::Time),
-        (format!("SELECT value, count(*) FROM {MORE_THAN_CAN_BE_COUNTED} GROUP BY value"), Limit::Memory),
+        (format!("SELECT value * 7 % 1000000007, count(*) FROM {MORE_THAN_CAN_BE_COUNTED} GROUP BY 1"), Limit::Memory),
         (
             "SELECT value FROM generate_series(1, 10000000) ORDER BY value % 1000 LIMIT 2000000".to_owned(),
             Limit::Memory,
@@ -328,7 +329,7 @@ async fn long_statements_within_the_limits_do_not_harm() {
         vec!["SELECT 1"; 100].join(" UNION ALL "),
         format!(
             "SELECT count(*) FROM totals WHERE {} > 0",
-            vec!["CASE WHEN day = 1 THEN 1 ELSE 0 END"; 200].join(" + ")
+            vec!["CASE WHEN day = 1 THEN 1 ELSE 0 END"; 150].join(" + ")
         ),
     ] {
         queries.run(&sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
@@ -344,4 +345,20 @@ async fn a_dropped_query_frees_what_it_holds() {
     assert_eq!(queries.running(), 0);
     // There is one turn: it must have come back.
     assert_eq!(rows(&queries, "SELECT 1").await, ["1"]);
+}
+
+#[tokio::test]
+async fn zz_speed() {
+    let node = Node::new();
+    let shops = ["a", "ab", "b", "", "a'b"];
+    let all: Vec<Total> = (0..100_000).map(|n| (shops[n % 5], (n / 5) as i64, (n % 7) as i64)).collect();
+    node.publish(1, &[("totals", &all)]);
+    let queries = node.queries();
+    for sql in ["SELECT 1", "SELECT * FROM totals WHERE shop = 'a' AND day = 77", "SELECT sum(total) FROM totals"] {
+        let begun = std::time::Instant::now();
+        for _ in 0..200 {
+            queries.run(sql).await.expect("x");
+        }
+        eprintln!("SPEED {sql}: {:?}", begun.elapsed() / 200);
+    }
 }

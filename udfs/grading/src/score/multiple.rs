@@ -23,29 +23,17 @@ impl Multiple {
         let mut choices = Vec::with_capacity(answers.len());
         for answer in answers {
             let choice = one_choice(&normalised(answer)).ok_or_else(|| {
-                Fault::new(
-                    format!("choice {answer:?} is not one letter or digit"),
-                    "give each right letter by itself",
-                )
+                Fault::new(format!("choice {answer:?} is not one letter or digit"), "give each right letter by itself")
             })?;
             if choices.contains(&choice) {
-                return Err(Fault::new(
-                    format!("choice {answer:?} is there twice"),
-                    "give each right letter once",
-                ));
+                return Err(Fault::new(format!("choice {answer:?} is there twice"), "give each right letter once"));
             }
             choices.push(choice);
         }
         if choices.len() > CHOICES_MAX {
-            return Err(Fault::new(
-                format!("{} choices", choices.len()),
-                "at most 64 can be right",
-            ));
+            return Err(Fault::new(format!("{} choices", choices.len()), "at most 64 can be right"));
         }
-        Ok(Multiple {
-            choices: choices.into(),
-            partial,
-        })
+        Ok(Multiple { choices: choices.into(), partial })
     }
 
     pub(crate) fn judge(&self, answer: &str) -> Verdict {
@@ -62,10 +50,7 @@ impl Multiple {
         if right == whole && wrong == 0 {
             Verdict::Right
         } else if self.partial && right > wrong {
-            Verdict::Share {
-                part: right - wrong,
-                whole,
-            }
+            Verdict::Share { part: right - wrong, whole }
         } else {
             Verdict::Wrong
         }

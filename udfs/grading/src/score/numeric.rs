@@ -18,22 +18,13 @@ impl Numeric {
     pub(crate) fn from_key(answers: &[String], tolerance: Option<&str>) -> Result<Self, Fault> {
         let [value] = answers else {
             let problem = format!("{} answers for a number", answers.len());
-            return Err(Fault::new(
-                problem,
-                "give the one value, with a tolerance if others are right too",
-            ));
+            return Err(Fault::new(problem, "give the one value, with a tolerance if others are right too"));
         };
         let exact = Rational::parse(&normalised(value)).ok_or_else(|| {
-            Fault::new(
-                format!("{value:?} is not a number"),
-                "write it like 3.14, -2, 1/2, 1e3 or 50%",
-            )
+            Fault::new(format!("{value:?} is not a number"), "write it like 3.14, -2, 1/2, 1e3 or 50%")
         })?;
         let Some(tolerance) = tolerance else {
-            return Ok(Numeric {
-                least: exact,
-                most: exact,
-            });
+            return Ok(Numeric { least: exact, most: exact });
         };
         let slack = slack(tolerance, exact)?;
         match (exact.checked_sub(slack), exact.checked_add(slack)) {
@@ -43,29 +34,19 @@ impl Numeric {
     }
 
     pub(crate) fn judge(&self, answer: &str) -> Verdict {
-        Verdict::right_if(
-            Rational::parse(answer).is_some_and(|value| self.least <= value && value <= self.most),
-        )
+        Verdict::right_if(Rational::parse(answer).is_some_and(|value| self.least <= value && value <= self.most))
     }
 }
 
 fn slack(tolerance: &str, exact: Rational) -> Result<Rational, Fault> {
     const HINT: &str = "write it like 0.01 (absolute) or 1% (relative), 0 or more";
     let text = normalised(tolerance);
-    let size = Rational::parse(&text)
-        .ok_or_else(|| Fault::new(format!("tolerance {tolerance:?} is not a number"), HINT))?;
+    let size =
+        Rational::parse(&text).ok_or_else(|| Fault::new(format!("tolerance {tolerance:?} is not a number"), HINT))?;
     if size.is_negative() {
-        return Err(Fault::new(
-            format!("tolerance {tolerance:?} is negative"),
-            HINT,
-        ));
+        return Err(Fault::new(format!("tolerance {tolerance:?} is negative"), HINT));
     }
-    if text.ends_with('%') {
-        size.checked_mul(exact.abs())
-            .ok_or_else(|| too_long(tolerance))
-    } else {
-        Ok(size)
-    }
+    if text.ends_with('%') { size.checked_mul(exact.abs()).ok_or_else(|| too_long(tolerance)) } else { Ok(size) }
 }
 
 fn too_long(tolerance: &str) -> Fault {

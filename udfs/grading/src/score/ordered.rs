@@ -36,64 +36,36 @@ enum Steps {
 impl Ordered {
     pub(crate) fn from_key(answers: &[String], partial: bool) -> Result<Self, Fault> {
         if answers.len() > STEPS_MAX {
-            return Err(Fault::new(
-                format!("{} steps", answers.len()),
-                "at most 64 can be compared",
-            ));
+            return Err(Fault::new(format!("{} steps", answers.len()), "at most 64 can be compared"));
         }
         let answers: Vec<_> = answers.iter().map(|answer| normalised(answer)).collect();
         if let Some(letters) = answers.iter().map(|answer| one_letter(answer)).collect() {
-            return Ok(Ordered {
-                steps: Steps::Letters(letters),
-                partial,
-            });
+            return Ok(Ordered { steps: Steps::Letters(letters), partial });
         }
-        if let Some(step) = answers
-            .iter()
-            .find(|step| step.contains(DIVIDERS) || without_marks(step).is_empty())
-        {
+        if let Some(step) = answers.iter().find(|step| step.contains(DIVIDERS) || without_marks(step).is_empty()) {
             return Err(Fault::new(
                 format!("step {step:?} would be divided or lost"),
                 "give each step by itself, without , ; 、 → ⇒ > | and with more than - or =",
             ));
         }
         let words = !answers.iter().any(|step| without_marks(step).contains(' '));
-        let forms = answers
-            .iter()
-            .map(|step| folded(without_marks(step)).into())
-            .collect();
-        Ok(Ordered {
-            steps: Steps::Wordings { forms, words },
-            partial,
-        })
+        let forms = answers.iter().map(|step| folded(without_marks(step)).into()).collect();
+        Ok(Ordered { steps: Steps::Wordings { forms, words }, partial })
     }
 
     pub(crate) fn judge(&self, answer: &str) -> Verdict {
         match &self.steps {
             Steps::Letters(letters) => {
                 let given = folded_chars(answer).filter(|c| c.is_alphanumeric());
-                self.compare(
-                    letters.len(),
-                    given.map(|c| bits(letters, |letter| *letter == c)),
-                )
+                self.compare(letters.len(), given.map(|c| bits(letters, |letter| *letter == c)))
             }
             Steps::Wordings { forms, words } => {
                 let by_words = *words && !answer.contains(DIVIDERS);
                 let divides = |c: char| {
-                    if by_words {
-                        c == ' '
-                    } else {
-                        DIVIDERS.contains(&c)
-                    }
+                    if by_words { c == ' ' } else { DIVIDERS.contains(&c) }
                 };
-                let given = answer
-                    .split(divides)
-                    .map(without_marks)
-                    .filter(|step| !step.is_empty());
-                self.compare(
-                    forms.len(),
-                    given.map(|step| bits(forms, |form| has_form(step, form))),
-                )
+                let given = answer.split(divides).map(without_marks).filter(|step| !step.is_empty());
+                self.compare(forms.len(), given.map(|step| bits(forms, |form| has_form(step, form))))
             }
         }
     }
@@ -117,10 +89,7 @@ impl Ordered {
             Verdict::Right
         } else if self.partial && common > 0 {
             let whole = u32::try_from(steps.max(count)).unwrap_or(u32::MAX);
-            Verdict::Share {
-                part: common,
-                whole,
-            }
+            Verdict::Share { part: common, whole }
         } else {
             Verdict::Wrong
         }
@@ -129,10 +98,7 @@ impl Ordered {
 
 /// The set of places in `steps` where `is_same` holds, as bits.
 fn bits<T>(steps: &[T], is_same: impl Fn(&T) -> bool) -> u64 {
-    steps
-        .iter()
-        .enumerate()
-        .fold(0, |set, (at, step)| set | u64::from(is_same(step)) << at)
+    steps.iter().enumerate().fold(0, |set, (at, step)| set | u64::from(is_same(step)) << at)
 }
 
 fn one_letter(step: &str) -> Option<char> {

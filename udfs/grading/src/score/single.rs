@@ -14,9 +14,7 @@ pub(crate) struct Single {
 impl Single {
     pub(crate) fn from_key(answers: &[String]) -> Result<Self, Fault> {
         match answers {
-            [letter] => Ok(Single {
-                form: folded(without_enumeration(&normalised(letter))).into(),
-            }),
+            [letter] => Ok(Single { form: folded(without_enumeration(&normalised(letter))).into() }),
             more => Err(Fault::new(
                 format!("{} answers for a single choice", more.len()),
                 "give the one right letter, or make it kind `multiple`",

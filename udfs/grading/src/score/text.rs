@@ -12,17 +12,11 @@ pub(crate) struct Text {
 impl Text {
     pub(crate) fn from_key(answers: &[String]) -> Self {
         let form = |answer: &String| folded(without_full_stop(&normalised(answer))).into();
-        Text {
-            wordings: answers.iter().map(form).collect(),
-        }
+        Text { wordings: answers.iter().map(form).collect() }
     }
 
     pub(crate) fn judge(&self, answer: &str) -> Verdict {
         let answer = without_full_stop(answer);
-        Verdict::right_if(
-            self.wordings
-                .iter()
-                .any(|wording| has_form(answer, wording)),
-        )
+        Verdict::right_if(self.wordings.iter().any(|wording| has_form(answer, wording)))
     }
 }

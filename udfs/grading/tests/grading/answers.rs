@@ -5,10 +5,7 @@ use chalk_grading::normalise_answers;
 #[track_caller]
 fn check(answers: &str, expected: &str) {
     assert_eq!(normalise_answers(answers), expected);
-    assert!(
-        serde_json::from_str::<serde_json::Value>(expected).is_ok(),
-        "valid JSON: {expected}"
-    );
+    assert!(serde_json::from_str::<serde_json::Value>(expected).is_ok(), "valid JSON: {expected}");
 }
 
 #[test]
@@ -27,10 +24,7 @@ fn whatever_is_in_them() {
         r#"[{"answer":"say \"hi\"\\\n\u0007 “ｙｏ”","item":"q\"1"}]"#,
         r#"[{"answer":"say \"hi\"\\ \"yo\"","item":"q\"1"}]"#,
     );
-    check(
-        r#"[{"item":"Ａ ","answer":"\ud83d\ude00"}]"#,
-        r#"[{"item":"Ａ ","answer":"😀"}]"#,
-    );
+    check(r#"[{"item":"Ａ ","answer":"\ud83d\ude00"}]"#, r#"[{"item":"Ａ ","answer":"😀"}]"#);
     check(
         r#"[{"item":"q1","answer":"✓","seen":{"page":1, "at":[0.10]}}]"#,
         r#"[{"item":"q1","answer":"true","seen":{"page":1, "at":[0.10]}}]"#,

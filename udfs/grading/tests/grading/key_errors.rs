@@ -14,22 +14,14 @@ fn check(key: &str, expected: &str) {
 
 #[track_caller]
 fn check_item(item: &str, expected: &str) {
-    let key = format!(
-        r#"{{"items":[{{"item":"q0","kind":"single","points":1,"answers":["A"]}},{{{item}}}]}}"#
-    );
+    let key = format!(r#"{{"items":[{{"item":"q0","kind":"single","points":1,"answers":["A"]}},{{{item}}}]}}"#);
     check(&key, expected);
 }
 
 #[test]
 fn of_the_whole_key() {
-    check(
-        "",
-        "the key is not readable: EOF while parsing a value at line 1 column 0",
-    );
-    check(
-        "{}",
-        "the key is not readable: missing field `items` at line 1 column 2",
-    );
+    check("", "the key is not readable: EOF while parsing a value at line 1 column 0");
+    check("{}", "the key is not readable: missing field `items` at line 1 column 2");
     check(r#"{"items":[]}"#, "the key has no items");
     check(
         r#"{"floor":2,"items":[{"item":"q","kind":"single","points":1,"answers":["A"]}]}"#,
@@ -40,22 +32,10 @@ fn of_the_whole_key() {
 #[test]
 fn of_an_item() {
     for (item, expected) in [
-        (
-            r#""item":"q1","kind":"essay","points":1,"answers":["A"]"#,
-            r#"item "q1": kind "essay" is not known"#,
-        ),
-        (
-            r#""item":"q0","kind":"single","points":1,"answers":["A"]"#,
-            r#"item "q0": it is there twice"#,
-        ),
-        (
-            r#""item":"","kind":"single","points":1,"answers":["A"]"#,
-            r#"item "": its name is empty"#,
-        ),
-        (
-            r#""item":"q1","kind":"single","points":-1,"answers":["A"]"#,
-            r#"item "q1": points -1 is negative"#,
-        ),
+        (r#""item":"q1","kind":"essay","points":1,"answers":["A"]"#, r#"item "q1": kind "essay" is not known"#),
+        (r#""item":"q0","kind":"single","points":1,"answers":["A"]"#, r#"item "q0": it is there twice"#),
+        (r#""item":"","kind":"single","points":1,"answers":["A"]"#, r#"item "": its name is empty"#),
+        (r#""item":"q1","kind":"single","points":-1,"answers":["A"]"#, r#"item "q1": points -1 is negative"#),
         (
             r#""item":"q1","kind":"single","points":1000000001,"answers":["A"]"#,
             r#"item "q1": points 1000000001 is too much"#,
@@ -64,22 +44,13 @@ fn of_an_item() {
             r#""item":"q1","kind":"single","points":1,"penalty":-5,"answers":["A"]"#,
             r#"item "q1": penalty -5 is negative"#,
         ),
-        (
-            r#""item":"q1","kind":"single","points":1,"answers":[]"#,
-            r#"item "q1": it has no answers"#,
-        ),
-        (
-            r#""item":"q1","kind":"text","points":1,"answers":["a"," "]"#,
-            r#"item "q1": answer 2 of 2 is empty"#,
-        ),
+        (r#""item":"q1","kind":"single","points":1,"answers":[]"#, r#"item "q1": it has no answers"#),
+        (r#""item":"q1","kind":"text","points":1,"answers":["a"," "]"#, r#"item "q1": answer 2 of 2 is empty"#),
         (
             r#""item":"q1","kind":"text","points":1,"partial":true,"answers":["a"]"#,
             r#"item "q1": it gives partial credit"#,
         ),
-        (
-            r#""item":"q1","kind":"text","points":1,"tolerance":"1","answers":["a"]"#,
-            r#"item "q1": it has a tolerance"#,
-        ),
+        (r#""item":"q1","kind":"text","points":1,"tolerance":"1","answers":["a"]"#, r#"item "q1": it has a tolerance"#),
         (
             r#""item":"q1","kind":"single","points":1,"answers":["A","B"]"#,
             r#"item "q1": 2 answers for a single choice"#,
@@ -92,14 +63,8 @@ fn of_an_item() {
             r#""item":"q1","kind":"multiple","points":1,"answers":["A","ａ"]"#,
             r#"item "q1": choice "ａ" is there twice"#,
         ),
-        (
-            r#""item":"q1","kind":"numeric","points":1,"answers":["1","2"]"#,
-            r#"item "q1": 2 answers for a number"#,
-        ),
-        (
-            r#""item":"q1","kind":"numeric","points":1,"answers":["3 cm"]"#,
-            r#"item "q1": "3 cm" is not a number"#,
-        ),
+        (r#""item":"q1","kind":"numeric","points":1,"answers":["1","2"]"#, r#"item "q1": 2 answers for a number"#),
+        (r#""item":"q1","kind":"numeric","points":1,"answers":["3 cm"]"#, r#"item "q1": "3 cm" is not a number"#),
         (
             r#""item":"q1","kind":"numeric","points":1,"answers":["1"],"tolerance":"""#,
             r#"item "q1": tolerance "" is not a number"#,
@@ -132,8 +97,5 @@ fn of_an_item() {
 #[test]
 fn says_which_item() {
     let key = r#"{"items":[{"item":"q7","kind":"single","points":-1,"answers":["A"]}]}"#;
-    assert_eq!(
-        Key::parse(key).expect_err("negative points").item(),
-        Some("q7")
-    );
+    assert_eq!(Key::parse(key).expect_err("negative points").item(), Some("q7"));
 }

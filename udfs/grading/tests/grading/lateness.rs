@@ -22,11 +22,7 @@ fn expected(late_s: i64) -> i64 {
 #[test]
 fn every_second() {
     for late_s in -1_000..=700_000 {
-        assert_eq!(
-            late_factor(DUE_S + late_s, DUE_S),
-            expected(late_s),
-            "{late_s} s late"
-        );
+        assert_eq!(late_factor(DUE_S + late_s, DUE_S), expected(late_s), "{late_s} s late");
     }
 }
 

@@ -77,11 +77,7 @@ fn ticks_and_crosses() {
 #[test]
 fn common_chinese_is_plain() {
     for c in '\u{3000}'..='\u{9fff}' {
-        assert!(
-            c.to_uppercase().eq([c]) && c.to_lowercase().eq([c]),
-            "U+{:04X}",
-            u32::from(c)
-        );
+        assert!(c.to_uppercase().eq([c]) && c.to_lowercase().eq([c]), "U+{:04X}", u32::from(c));
     }
     for c in ('\u{4e00}'..='\u{9fff}').chain(['、', '。']) {
         let between = format!("a{c}\u{301}{c}");
@@ -95,12 +91,7 @@ fn normalising_twice_changes_nothing() {
     for c in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
         for raw in [format!("{c}"), format!("e{c}\u{301}= {c}1")] {
             let once = normalise_answer(&raw);
-            assert_eq!(
-                normalise_answer(&once),
-                once,
-                "U+{:04X} in {raw:?}",
-                u32::from(c)
-            );
+            assert_eq!(normalise_answer(&once), once, "U+{:04X} in {raw:?}", u32::from(c));
         }
     }
 }

@@ -32,14 +32,8 @@ fn every_answer(letters: &[u8], length_max: usize) -> Vec<Vec<u8>> {
 #[test]
 fn common_subsequences() {
     for steps in ["A", "AB", "ABA", "BCAD", "ABCAB"] {
-        let list = steps
-            .chars()
-            .map(|step| format!("\"{step}\""))
-            .collect::<Vec<_>>()
-            .join(",");
-        let item = format!(
-            r#""item":"q","kind":"ordered","points":{POINTS},"partial":true,"answers":[{list}]"#
-        );
+        let list = steps.chars().map(|step| format!("\"{step}\"")).collect::<Vec<_>>().join(",");
+        let item = format!(r#""item":"q","kind":"ordered","points":{POINTS},"partial":true,"answers":[{list}]"#);
         let key = Key::parse(&format!(r#"{{"items":[{{{item}}}]}}"#)).expect("a sound key");
         for answer in every_answer(b"ABCD", 6) {
             let text = String::from_utf8(answer.clone()).expect("letters");
@@ -53,18 +47,12 @@ fn common_subsequences() {
 
 #[test]
 fn as_many_steps_as_there_may_be() {
-    let list = (0..64)
-        .map(|step| format!("\"s{step}\""))
-        .collect::<Vec<_>>();
-    let item = format!(
-        r#""item":"q","kind":"ordered","points":64,"partial":true,"answers":[{}]"#,
-        list.join(",")
-    );
+    let list = (0..64).map(|step| format!("\"s{step}\"")).collect::<Vec<_>>();
+    let item = format!(r#""item":"q","kind":"ordered","points":64,"partial":true,"answers":[{}]"#, list.join(","));
     let key = Key::parse(&format!(r#"{{"items":[{{{item}}}]}}"#)).expect("a sound key");
     let points = |steps: &[String]| {
         let text = steps.join(" ").replace('"', "");
-        key.score(&format!(r#"[{{"item":"q","answer":"{text}"}}]"#))
-            .points
+        key.score(&format!(r#"[{{"item":"q","answer":"{text}"}}]"#)).points
     };
     assert_eq!(points(&list), 64);
     assert_eq!(points(&list[1..]), 63);

@@ -12,10 +12,7 @@ fn same_as_parsing_and_scoring() {
     let mut scorer = Scorer::new();
     for letter in "ABCBA".chars() {
         let (mut expected, mut found) = (String::new(), String::new());
-        Key::parse(&key(letter))
-            .expect("a sound key")
-            .score(answers)
-            .write_json(&mut expected);
+        Key::parse(&key(letter)).expect("a sound key").score(answers).write_json(&mut expected);
         assert!(scorer.score_submission(answers, &key(letter), &mut found));
         assert_eq!(found, expected);
         assert_eq!(score_submission(answers, &key(letter)), Some(expected));
@@ -40,17 +37,11 @@ fn forgetting_keys_changes_nothing() {
     let padding = " ".repeat(64 << 10);
     for round in 0..300_u32 {
         let letter = char::from(b'A' + (round % 26) as u8);
-        let fresh = format!(
-            "{padding}{}",
-            key(letter).replace("10", &format!("{}", round + 1))
-        );
+        let fresh = format!("{padding}{}", key(letter).replace("10", &format!("{}", round + 1)));
         for (text, max) in [(fresh, round + 1), (key('Z'), 10)] {
             let mut out = String::new();
             assert!(scorer.score_submission("[]", &text, &mut out));
-            assert!(
-                out.starts_with(&format!(r#"{{"points":0,"max":{max},"#)),
-                "{out}"
-            );
+            assert!(out.starts_with(&format!(r#"{{"points":0,"max":{max},"#)), "{out}");
         }
     }
 }

@@ -26,10 +26,6 @@ fn all_of_them() {
     let listed: Vec<_> = SOURCES.iter().map(|(name, _)| *name).collect();
     assert_eq!(listed, found, "src/sources.rs lists each once, sorted");
     for (name, text) in SOURCES {
-        assert_eq!(
-            fs::read_to_string(root.join(name)).expect(name),
-            *text,
-            "{name}"
-        );
+        assert_eq!(fs::read_to_string(root.join(name)).expect(name), *text, "{name}");
     }
 }
