@@ -81,7 +81,7 @@ impl Node {
             directory: files.directory.clone(),
         };
         let pipeline = Pipeline { name: "project".to_owned(), graph: project.graph.clone() };
-        let pipeline = Arc::new(chalk_runtime::start(pipeline, Arc::clone(&door), options)?);
+        let pipeline = Arc::new(chalk_runtime::start(&pipeline, &door, &options)?);
         Ok(Self { project, functions, log, door, pipeline, commit_log, holder })
     }
 

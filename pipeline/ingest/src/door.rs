@@ -282,8 +282,8 @@ pub(crate) fn check_times(
         }
         None => now,
     };
-    for column in 0..cells.len() {
-        let Cell::Time(time) = cells[column] else { continue };
+    for (column, cell) in cells.iter().enumerate() {
+        let Cell::Time(time) = *cell else { continue };
         if Some(column) == envelope.occurred_at {
             if time < OCCURRED_MIN {
                 return absurd(column, "is before 2000", "see to the device's clock");

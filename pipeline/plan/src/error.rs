@@ -100,16 +100,20 @@ impl From<DataFusionError> for Mistake {
         let text = text.strip_prefix("Error during planning: ").unwrap_or(&text);
         let text = text.strip_prefix("Schema error: ").unwrap_or(text);
         let text = text.strip_prefix("This feature is not implemented: ").unwrap_or(text);
-        let (message, hint) = match text.split_once(". Valid fields are ") {
-            Some((message, fields)) => (message, Some(format!("known here are {}", fields.trim_end_matches('.')))),
+        let (text, fields) = match text.split_once("Valid fields are ") {
+            Some((text, fields)) => (text, Some(format!("known here are {}", fields.trim_end_matches('.')))),
             None => (text, None),
         };
+        let (message, near) = match text.split_once("Did you mean ") {
+            Some((message, near)) => (message, Some(format!("did you mean {}", near.trim_end()))),
+            None => (text, None),
+        };
+        let (message, hint) = (message.trim_end().trim_end_matches('.'), near.or(fields));
         let mut mistake = Self { location: None, message: message.to_owned(), hint };
         if let Some(diagnostic) = diagnostic {
             mistake.location = diagnostic.span.and_then(location_of);
-            if let Some(help) = diagnostic.helps.first().map(|help| help.message.clone()) {
-                mistake.hint = Some(help);
-            }
+            let help = diagnostic.helps.first().map(|help| help.message.clone());
+            mistake.hint = mistake.hint.or(help);
         }
         mistake
     }

@@ -17,7 +17,7 @@ pub(crate) struct Statement {
 
 #[derive(Debug)]
 pub(crate) enum StatementKind {
-    Table(CreateTable),
+    Table(Box<CreateTable>),
     /// A plain view: a name for a query, shared by whatever uses it.
     View {
         name: Ident,
@@ -57,7 +57,7 @@ pub(crate) struct ColumnDef {
 #[derive(Debug)]
 pub(crate) enum ColumnSource {
     Stored,
-    Generated(Expr),
+    Generated(Box<Expr>),
     Metadata(String),
 }
 
@@ -104,7 +104,7 @@ fn statement(parser: &mut Parser<'_>) -> Result<StatementKind, Mistake> {
         _ => Keyword::NoKeyword,
     });
     if first == Keyword::CREATE && second == Keyword::TABLE {
-        return create_table(parser).map(StatementKind::Table);
+        return create_table(parser).map(Box::new).map(StatementKind::Table);
     }
     if first == Keyword::CREATE && matches!((second, third), (Keyword::TEMPORARY, Keyword::TABLE)) {
         return Err(Mistake::new("lookup tables (CREATE TEMPORARY TABLE) are not supported in this build")
@@ -119,7 +119,7 @@ fn statement(parser: &mut Parser<'_>) -> Result<StatementKind, Mistake> {
             if !matches!(view.options, CreateTableOptions::None) {
                 return Err(Mistake::new(format!("view '{}' has options, but this build knows none", view.name)));
             }
-            let name = single(view.name)?;
+            let name = single(&view.name)?;
             Ok(match view.materialized {
                 true => StatementKind::MaterialisedView { name, query: view.query },
                 false => StatementKind::View { name, query: view.query },
@@ -127,7 +127,7 @@ fn statement(parser: &mut Parser<'_>) -> Result<StatementKind, Mistake> {
         }
         Ast::Insert(insert) => match (insert.table, insert.source) {
             (TableObject::TableName(name), Some(query)) if insert.columns.is_empty() => {
-                Ok(StatementKind::Insert { into: single(name)?, query })
+                Ok(StatementKind::Insert { into: single(&name)?, query })
             }
             (TableObject::TableName(_), Some(_)) => {
                 Err(Mistake::new("INSERT INTO with a list of columns is not supported")
@@ -146,7 +146,7 @@ fn statement(parser: &mut Parser<'_>) -> Result<StatementKind, Mistake> {
     }
 }
 
-fn single(name: ast::ObjectName) -> Result<Ident, Mistake> {
+fn single(name: &ast::ObjectName) -> Result<Ident, Mistake> {
     match name.0.as_slice() {
         [part] => part.as_ident().cloned().ok_or_else(|| Mistake::new(format!("{part} is not a name"))),
         _ => Err(Mistake::new(format!("'{name}' has a schema before it: names have one part here"))),
@@ -157,7 +157,7 @@ fn create_table(parser: &mut Parser<'_>) -> Result<CreateTable, Mistake> {
     let expect = |parser: &mut Parser<'_>, token: &Token| parser.expect_token(token).map(drop).map_err(syntax);
     parser.next_token();
     parser.next_token();
-    let name = single(parser.parse_object_name(false).map_err(syntax)?)?;
+    let name = single(&parser.parse_object_name(false).map_err(syntax)?)?;
     let mut table = CreateTable { name, columns: Vec::new(), watermark: None, options: Given::new() };
     if parser.consume_token(&Token::LParen) {
         loop {
@@ -242,7 +242,7 @@ fn column(parser: &mut Parser<'_>) -> Result<ColumnDef, Mistake> {
         } else if parser.parse_keywords(&[Keyword::GENERATED, Keyword::ALWAYS, Keyword::AS]) {
             let expression = parser.parse_expr().map_err(syntax)?;
             let _optional = parser.parse_keyword(Keyword::STORED);
-            column.source = ColumnSource::Generated(expression);
+            column.source = ColumnSource::Generated(Box::new(expression));
         } else if matches!(&next.token, Token::Word(word) if word.value.eq_ignore_ascii_case("METADATA")) {
             parser.next_token();
             if !parser.parse_keyword(Keyword::FROM) {

@@ -99,10 +99,8 @@ impl Query<'_> {
     }
 
     fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Mistake> {
-        Ok(self
-            .state
-            .create_physical_expr(expr.clone(), schema)
-            .map_err(|error| Mistake::from(error).at(place_of(expr)))?)
+        let planned = self.state.create_physical_expr(expr.clone(), schema);
+        planned.map_err(|error| Mistake::from(error).at(place_of(expr)))
     }
 
     fn plan(&mut self, plan: &LogicalPlan) -> Planned {

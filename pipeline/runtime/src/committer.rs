@@ -72,13 +72,14 @@ impl Committer {
                 }
                 Some(Target::Topic(topic)) if !given_before => events.push((topic.clone(), changes)),
                 Some(Target::Lines { sink, weights, again }) if *again || !given_before => {
-                    sink.write(&lines(&changes, *weights)?)?
+                    sink.write(&lines(&changes, *weights)?)?;
                 }
                 _ => {}
             }
         }
         self.stats.late.fetch_add(late.len() as u64, Ordering::Relaxed);
-        if !given_before && !(events.is_empty() && late.is_empty()) {
+        let leaves = !events.is_empty() || !late.is_empty();
+        if leaves && !given_before {
             let mut frames = Append::default();
             frames.frames.extend(late::frame(&late)?);
             let committed = ControlEvent::EpochCommitted { pipeline: self.pipeline.clone(), epoch, upto };

@@ -244,12 +244,12 @@ impl Drop for Handle {
 ///
 /// # Errors
 /// When a topic is missing, a file cannot be opened, or threads cannot be started.
-pub fn start(pipeline: Pipeline, door: Arc<Door>, options: Options) -> Result<Handle, RuntimeError> {
+pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result<Handle, RuntimeError> {
     let log = Arc::clone(door.log());
     let journal = Journal::read(&*log, &pipeline.name)?;
     let stats = Arc::new(Stats::default());
     let sources = sources(&pipeline.graph, &*log)?;
-    let (targets, views) = targets(&pipeline.graph, &*log, &options)?;
+    let (targets, views) = targets(&pipeline.graph, &*log, options)?;
     let topics: Vec<TopicId> = sources.iter().map(|source| source.topic).collect();
     let dataflow = Dataflow::new(pipeline.graph.clone(), options.shards)?;
     let snapshot = Snapshot { views, ..Snapshot::default() };
@@ -274,7 +274,7 @@ pub fn start(pipeline: Pipeline, door: Arc<Door>, options: Options) -> Result<Ha
     };
     let committer = Committer {
         pipeline: pipeline.name.clone(),
-        door: Arc::clone(&door),
+        door: Arc::clone(door),
         targets,
         committed: journal.committed,
         publisher,
@@ -294,7 +294,7 @@ pub fn start(pipeline: Pipeline, door: Arc<Door>, options: Options) -> Result<Ha
             let (position, lines) = journal.sources.get(&source.table).copied().unwrap_or_default();
             let reader = FileSource::open(&options.directory.join(&file.path), position)?;
             let topic = topic_id(&*log, &source.topic)?;
-            let (door, table) = (Arc::clone(&door), source.table.clone());
+            let (door, table) = (Arc::clone(door), source.table.clone());
             readers.push(spawn("file-source", &failure, move || read_source(reader, &door, topic, &table, lines))?);
         }
     }

@@ -28,7 +28,7 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        let directory = demo::Directory::prepare(self.data)?;
+        let directory = demo::Directory::prepare(self.data.as_deref())?;
         let config = demo::Config { events: self.events, seed: self.seed, project: self.project };
         let good = demo::run(&config, &directory, self.exit, self.http_port)?;
         Ok(if good { Outcome::Done } else { Outcome::Refused })

@@ -69,7 +69,7 @@ pub fn feed(
     let school = School::new(SchoolConfig { seed: config.seed, events: config.events, ..SchoolConfig::default() });
     let mut lines = String::new();
     let mut count = 0;
-    let mut send = |lines: &mut String, door: &Door| -> Result<(), CliError> {
+    let send = |lines: &mut String, door: &Door| -> Result<(), CliError> {
         let at = Instant::now();
         let submitted = door.submit("chalk demo", lines.as_bytes())?;
         lines.clear();

@@ -46,8 +46,8 @@ impl Directory {
     ///
     /// # Errors
     /// When the directory holds something that is not to be lost, or is in use.
-    pub fn prepare(given: Option<PathBuf>) -> Result<Self, CliError> {
-        let path = given.clone().unwrap_or_else(|| PathBuf::from("chalk-data"));
+    pub fn prepare(given: Option<&Path>) -> Result<Self, CliError> {
+        let path = given.unwrap_or(Path::new("chalk-data")).to_owned();
         let cannot = |error: std::io::Error| CliError::other(format!("cannot use {}: {error}", path.display()));
         if let Some(holder) = chalk_log::read_holder(&path) {
             return Err(CliError::other(format!(

@@ -216,7 +216,7 @@ impl CommitHead {
             return Err(Unreadable::Wrong("no commit begins here"));
         }
         let length = reader.u32()? as usize;
-        if length < COMMIT_HEAD_BYTES || (length - COMMIT_HEAD_BYTES) % FRAME_HEAD_BYTES != 0 {
+        if length < COMMIT_HEAD_BYTES || !(length - COMMIT_HEAD_BYTES).is_multiple_of(FRAME_HEAD_BYTES) {
             return Err(Unreadable::Wrong("the commit's length is impossible"));
         }
         Ok(length)

@@ -5,11 +5,9 @@
 
 use super::App;
 use super::answer::Refusal;
-use super::query::bytes;
+use super::body::body_of;
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chalk_ingest::{DoorError, Receipt, Refused};
@@ -20,13 +18,13 @@ use std::sync::Arc;
 /// Refused events that are described in the answer. All of them are counted, and all are in `dead_letters`.
 const REFUSED_MAX: usize = 10_000;
 
-pub(super) async fn events(State(app): State<App>, body: Result<Bytes, BytesRejection>) -> Result<Response, Refusal> {
-    let body = bytes(body)?;
+pub(super) async fn events(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let body = body_of(request).await?;
     let door = Arc::clone(&app.door);
     // Decoding takes time, and the log's queue may be full: not on a thread that runs async tasks.
     let submitted = tokio::task::spawn_blocking(move || door.submit("http", &body)).await;
     let submitted = submitted.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let receipt = submitted.map_err(refusal)?.await.map_err(|error| refusal(error.into()))?;
+    let receipt = submitted.map_err(|error| refusal(&error))?.await.map_err(|error| refusal(&error.into()))?;
     let status = if receipt.refused.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     Ok((status, Json(told(&receipt))).into_response())
 }
@@ -52,8 +50,8 @@ fn refused(Refused { line, bad }: &Refused) -> Value {
     })
 }
 
-pub(super) fn refusal(error: DoorError) -> Refusal {
-    let status = match &error {
+pub(super) fn refusal(error: &DoorError) -> Refusal {
+    let status = match error {
         DoorError::TooMuch { .. } | DoorError::Log(LogError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         DoorError::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
         DoorError::Rows { .. } | DoorError::Retraction { .. } | DoorError::Shape { .. } => {

@@ -10,6 +10,7 @@
 //! Errors are `{"error": {"message", "hint", "line", "column"}}`.
 
 mod answer;
+mod body;
 mod events;
 mod query;
 mod status;
@@ -23,6 +24,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use body::BODY_BYTES_MAX;
 use chalk_ingest::Door;
 use chalk_runtime::{Handle, Status};
 use std::future::Future;
@@ -33,8 +35,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// A request's body may have this many bytes: as many as the door takes at once.
-const BODY_BYTES_MAX: usize = 32 << 20;
 /// Requests at hand may go on this long after the shutdown begins.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(35);
 

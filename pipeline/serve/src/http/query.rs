@@ -6,12 +6,11 @@
 //! 400 the SQL is wrong or not read-only · 408 it took too long · 413 the statement, its answer or the memory that it needs is
 //! too large · 500 reading failed.
 
+use super::App;
 use super::answer::Refusal;
-use super::{App, BODY_BYTES_MAX};
+use super::body::body_of;
 use crate::format::{Format, UnknownFormat, write};
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -34,9 +33,9 @@ pub(super) async fn query(
     State(app): State<App>,
     Query(parameters): Query<Parameters>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Response, Refusal> {
-    let body = bytes(body)?;
+    let body = body_of(request).await?;
     let (sql, format) = asked(&headers, parameters, &body)?;
     let result = app.queries.run(&sql).await?;
     let text = tokio::task::spawn_blocking(move || write(&result, format)).await;
@@ -67,15 +66,4 @@ fn asked(headers: &HeaderMap, parameters: Parameters, body: &[u8]) -> Result<(St
     let format = format.or(parameters.format).map(|name| name.parse()).transpose();
     let format = format.map_err(|error: UnknownFormat| Refusal::bad_request(error.to_string()))?;
     Ok((sql, format.unwrap_or(default)))
-}
-
-/// A request's whole body.
-pub(super) fn bytes(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {BODY_BYTES_MAX} bytes"))
-                .hint("send less at once")
-        }
-        status => Refusal::new(status, rejection.body_text()),
-    })
 }

@@ -231,6 +231,6 @@ fn a_log_that_takes_nothing_is_unavailable() {
         (DoorError::Log(LogError::TooLarge { bytes: 2, limit: 1 }), StatusCode::PAYLOAD_TOO_LARGE),
         (DoorError::TooMuch { bytes: 2, limit: 1 }, StatusCode::PAYLOAD_TOO_LARGE),
     ] {
-        assert_eq!(events::refusal(error).into_response().status(), expected);
+        assert_eq!(events::refusal(&error).into_response().status(), expected);
     }
 }

@@ -346,19 +346,3 @@ async fn a_dropped_query_frees_what_it_holds() {
     // There is one turn: it must have come back.
     assert_eq!(rows(&queries, "SELECT 1").await, ["1"]);
 }
-
-#[tokio::test]
-async fn zz_speed() {
-    let node = Node::new();
-    let shops = ["a", "ab", "b", "", "a'b"];
-    let all: Vec<Total> = (0..100_000).map(|n| (shops[n % 5], (n / 5) as i64, (n % 7) as i64)).collect();
-    node.publish(1, &[("totals", &all)]);
-    let queries = node.queries();
-    for sql in ["SELECT 1", "SELECT * FROM totals WHERE shop = 'a' AND day = 77", "SELECT sum(total) FROM totals"] {
-        let begun = std::time::Instant::now();
-        for _ in 0..200 {
-            queries.run(sql).await.expect("x");
-        }
-        eprintln!("SPEED {sql}: {:?}", begun.elapsed() / 200);
-    }
-}
