@@ -366,8 +366,11 @@ fn queries_only_read() {
 fn a_locked_directory_says_who_holds_it() {
     let folder = Folder::of_homework();
     let server = folder.serve(&["run", "--data", "data"]);
-    let held =
-        format!("data is in use by process {} (chalk run), which listens on http://{}", server.pid(), server.address);
+    let held = format!(
+        "data is in use by process {} (chalk run), which listens on http://{}",
+        server.pid(),
+        server.client.address
+    );
     folder.chalk(&["run", "--data", "data"]).check(2, "", &format!("error: {held}\n"));
     let hint = "hint: stop that, or name another directory with --data";
     folder.chalk(&["demo", "--exit", "--data", "data"]).check(2, "", &format!("error: {held}\n  {hint}\n"));

@@ -2,8 +2,11 @@
 
 mod architecture;
 mod commands;
+mod crash;
 mod demo;
 mod homework_words;
 mod licences;
+mod log;
 mod program;
+mod udfs;
 mod workspace;

@@ -117,7 +117,7 @@ impl Folder {
                 let address = address.to_owned();
                 let config = ureq::Agent::config_builder().http_status_as_error(false);
                 let agent = config.timeout_global(Some(PATIENCE)).build().into();
-                return Server { child, err, address, agent };
+                return Server { child, err, client: Client { address, agent } };
             }
         }
     }
@@ -136,19 +136,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A server at work; killed when dropped.
-pub(crate) struct Server {
-    child: Child,
-    err: BufReader<ChildStderr>,
+/// Who talks to a server.
+#[derive(Clone)]
+pub(crate) struct Client {
     pub(crate) address: String,
     agent: ureq::Agent,
 }
 
-impl Server {
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
+impl Client {
     /// Posts, and gives status and body; `None` when no whole answer came.
     pub(crate) fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Option<(u16, String)> {
         let url = format!("http://{}{path}", self.address);
@@ -190,6 +185,19 @@ impl Server {
             assert!(began.elapsed() < PATIENCE, "the views do not catch up: {status}");
             std::thread::sleep(ASK_EVERY);
         }
+    }
+}
+
+/// A server at work; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    err: BufReader<ChildStderr>,
+    pub(crate) client: Client,
+}
+
+impl Server {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Kills it as a power cut would: nothing of it runs any more.

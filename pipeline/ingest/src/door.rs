@@ -193,15 +193,6 @@ impl Door {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts to track what the schemas of topics created after opening refer to.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn topics_changed(&self) -> Result<(), DoorError> {
-        *self.memory() = crate::rebuild::memory_of(&*self.log)?;
-        Ok(())
-    }
-
     /// Takes events as JSON, one object a line; empty lines are skipped. `source` says in dead letters who brought them.
     ///
     /// All of it is appended at once. Blocks while the log's queue is full: never call it on an async task's thread.

@@ -114,7 +114,8 @@ impl QueryError {
                 column: span.start.column,
                 length: if same_line(&span) { span.end.column.saturating_sub(span.start.column).max(1) } else { 1 },
             }));
-            if matches!(root, DataFusionError::Plan(_)) && told.hint.is_none() && !told.message.contains('\n') {
+            // DataFusion says this one more plainly in its diagnostic.
+            if told.message.starts_with("Column in SELECT must be in GROUP BY") {
                 told.message.clone_from(&diagnostic.message);
             }
             told.hint = told.hint.or_else(|| diagnostic.helps.first().map(|help| help.message.clone()));
