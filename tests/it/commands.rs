@@ -1,6 +1,7 @@
 //! The commands: what they print, what they refuse and where, what they exit with.
 
 use crate::program::{Folder, Ran};
+use crate::workspace::read;
 use chalk_homework::{School, SchoolConfig, Tally};
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -60,6 +61,11 @@ fn a_file_runs_through_a_pipeline_into_a_file() {
 }
 
 #[test]
+fn it_is_the_pipeline_that_the_readme_shows() {
+    assert!(read("README.md").contains(READING), "README.md shows another pipeline than the one that is tested");
+}
+
+#[test]
 fn a_file_is_read_once_and_its_output_made_anew() {
     let folder = reading(READING, READINGS);
     for _ in 0..2 {
@@ -91,8 +97,6 @@ fn a_bare_select_is_a_preview() {
 #[test]
 fn a_preview_of_an_updating_query_shows_what_is_taken_back() {
     let folder = reading(&format!("{READING}\nSELECT count(*) AS readings FROM readings;"), "");
-    let server = folder.serve(&["run", "reading.sql", "--data", "data"]);
-    assert_eq!(server.stop(), (Some(0), String::new()));
     folder.chalk(&DRAIN).check(0, "+ {\"readings\":0}\n", "");
     folder.write("readings.json", READINGS);
     folder.chalk(&DRAIN).check(0, "- {\"readings\":0}\n+ {\"readings\":3}\n", "");
@@ -107,14 +111,14 @@ fn bad_lines_of_a_file_are_refused_with_their_place() {
 "#;
     let folder = reading(READING, &format!("{READINGS}{bad}"));
     let err = r#"4 rows were refused:
-+----------+------+----------+----------------+-------------------------------------------------------------------------------------------------------------+
-| source   | line | position | reason         | message                                                                                                     |
-+----------+------+----------+----------------+-------------------------------------------------------------------------------------------------------------+
-| readings | 8    | 42       | wrong_type     | field 'read_at': expected an RFC 3339 timestamp such as "2025-09-01T08:00:00Z", found "yesterday"           |
-| readings | 7    | NULL     | missing_field  | field 'read_at' is missing: readings needs an RFC 3339 timestamp such as "2025-09-01T08:00:00Z"             |
-| readings | 6    | 63       | malformed_json | not a JSON object: EOF while parsing an object                                                              |
-| readings | 5    | 28       | wrong_type     | field 'pages': expected an integer of 32 bits, found "12"                                                   |
-+----------+------+----------+----------------+-------------------------------------------------------------------------------------------------------------+
++----------+------+----------+----------------+---------------------------------------------------------------------------------------------------+
+| source   | line | position | reason         | message                                                                                           |
++----------+------+----------+----------------+---------------------------------------------------------------------------------------------------+
+| readings | 8    | 42       | wrong_type     | field 'read_at': expected an RFC 3339 timestamp such as "2025-09-01T08:00:00Z", found "yesterday" |
+| readings | 7    | NULL     | missing_field  | field 'read_at' is missing: readings needs an RFC 3339 timestamp such as "2025-09-01T08:00:00Z"   |
+| readings | 6    | 63       | malformed_json | not a JSON object: EOF while parsing an object                                                    |
+| readings | 5    | 28       | wrong_type     | field 'pages': expected an integer of 32 bits, found "12"                                         |
++----------+------+----------+----------------+---------------------------------------------------------------------------------------------------+
 (4 rows)
 "#;
     folder.chalk(&DRAIN).check(1, "", err);
@@ -218,10 +222,10 @@ NAME:5:49: malformed_json: not a JSON object: EOF while parsing a value
 NAME:6:15: unknown_event_type: no schema has event type 'submission_sent': known are assignment_published, submission_graded, class_week_closed, submission_received, submission_withdrawn, teacher_overrode, override_cleared
 NAME:7: missing_field: field 'event_type' is missing: it says what the event is
 NAME:8: missing_field: field 'command_id' is missing: submission_withdrawn needs a string
-NAME:9:96: wrong_type: field 'attempt': expected an integer of 32 bits, found "first"
+NAME:9:97: wrong_type: field 'attempt': expected an integer of 32 bits, found "first"
 NAME:10:64: absurd_timestamp: field 'occurred_at' is before 2000: see to the device's clock
 NAME:11:169: unknown_reference: field 'assignment_id': no event of topic 'assignments' has assignment_id 'a9': append that first, then send this again
-NAME:12:212: wrong_type: field 'answers'[0].answer: it is missing
+NAME:12:209: wrong_type: field 'answers'[0].answer: it is missing
 NAME:13:1: malformed_json: not a JSON object: invalid type: sequence, expected a JSON object
 NAME:14: too_large: an event of 1048587 bytes is larger than 1048576: send less
 refused events are kept: chalk query "SELECT * FROM dead_letters"
@@ -236,10 +240,10 @@ const DEAD_LETTERS: &str = "\
 | unknown_event_type | 6    | 15       | event_type    |
 | missing_field      | 7    | NULL     | event_type    |
 | missing_field      | 8    | NULL     | command_id    |
-| wrong_type         | 9    | 96       | attempt       |
+| wrong_type         | 9    | 97       | attempt       |
 | absurd_timestamp   | 10   | 64       | occurred_at   |
 | unknown_reference  | 11   | 169      | assignment_id |
-| wrong_type         | 12   | 212      | answers       |
+| wrong_type         | 12   | 209      | answers       |
 | malformed_json     | 13   | 1        | NULL          |
 | too_large          | 14   | NULL     | NULL          |
 +--------------------+------+----------+---------------+
@@ -275,8 +279,8 @@ fn events_are_appended_through_a_server_from_the_standard_input() {
     folder.write("events.json", events());
     let server = folder.serve(&["run", "--data", "data"]);
     check_append(&folder, "-", || folder.chalk_reading(&["append", "--data", "data"], "events.json"));
-    let (code, said) = server.stop();
-    assert_eq!((code, said.lines().next()), (Some(1), Some("22 rows were refused:")), "{said}");
+    // What clients sent is their exit code's business.
+    assert_eq!(server.stop(), (Some(0), String::new()));
 }
 
 #[test]

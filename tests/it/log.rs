@@ -479,9 +479,9 @@ fn damage_in_a_sealed_segment_never_gives_a_wrong_row() {
             Ok(log) => {
                 let read = commits(&log, files.topic);
                 if read.is_err() {
-                    noticed += 1
+                    noticed += 1;
                 } else {
-                    harmless += 1
+                    harmless += 1;
                 }
                 read
             }

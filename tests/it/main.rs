@@ -8,5 +8,6 @@ mod homework_words;
 mod licences;
 mod log;
 mod program;
+mod sql_errors;
 mod udfs;
 mod workspace;

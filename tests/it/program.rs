@@ -106,20 +106,19 @@ impl Folder {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut err = BufReader::new(child.stderr.take().expect("a piped error output"));
         let mut said = String::new();
-        loop {
+        let address = loop {
             let line = said.len();
-            if err.read_line(&mut said).expect("a readable pipe") == 0 {
-                panic!("it ended before it served: {said}");
+            let ended = err.read_line(&mut said).expect("a readable pipe") == 0;
+            if let Some(serving) = said[line..].strip_prefix("serving on http://") {
+                break serving.split(';').next().unwrap_or(serving).to_owned();
             }
-            if let Some((address, _)) =
-                said[line..].strip_prefix("serving on http://").and_then(|rest| rest.split_once(';'))
-            {
-                let address = address.to_owned();
-                let config = ureq::Agent::config_builder().http_status_as_error(false);
-                let agent = config.timeout_global(Some(PATIENCE)).build().into();
-                return Server { child, err, client: Client { address, agent } };
+            if ended {
+                let status = child.wait().expect("it ends");
+                panic!("it ended before it served, {status}: {said}");
             }
-        }
+        };
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        Server { child, err, client: Client { address, agent: config.build().into() } }
     }
 }
 

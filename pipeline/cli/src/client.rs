@@ -58,7 +58,7 @@ impl Client {
             },
             None => {
                 let runtime = tokio_runtime()?;
-                let node = Node::open(&files()?, data, "client")?;
+                let node = Node::look(&files()?, data, "client")?;
                 let queries = queries(&node);
                 Ok(Self::Local(Box::new(Local { node, queries, runtime })))
             }

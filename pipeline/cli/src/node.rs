@@ -59,6 +59,18 @@ impl Node {
     /// # Errors
     /// When the project has mistakes, the directory is in use or damaged, or the pipeline cannot start.
     pub fn open(files: &ProjectFiles, data: &Path, command: &str) -> Result<Self, CliError> {
+        Self::start(files, data, command, false)
+    }
+
+    /// Opens a data directory to ask it or to append to it: files and the terminal are left alone.
+    ///
+    /// # Errors
+    /// As for [`Node::open`].
+    pub fn look(files: &ProjectFiles, data: &Path, command: &str) -> Result<Self, CliError> {
+        Self::start(files, data, command, true)
+    }
+
+    fn start(files: &ProjectFiles, data: &Path, command: &str, quiet: bool) -> Result<Self, CliError> {
         let (project, functions) = Self::plan(files)?;
         let holder = Holder { pid: std::process::id(), command: format!("chalk {command}"), http: None };
         let commit_log = Arc::new(CommitLog::open(data, &holder, LogOptions::new(system_clock()))?);
@@ -79,6 +91,7 @@ impl Node {
             epoch_bytes_max: EPOCH_BYTES_MAX,
             stdout: Box::new(|| Box::new(LineSink::new("the terminal", std::io::stdout())) as Box<dyn Sink>),
             directory: files.directory.clone(),
+            quiet,
         };
         let pipeline = Pipeline { name: "project".to_owned(), graph: project.graph.clone() };
         let pipeline = Arc::new(chalk_runtime::start(&pipeline, &door, &options)?);

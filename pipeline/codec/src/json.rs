@@ -101,7 +101,7 @@ pub fn split_event(text: &str) -> Result<EventText<'_>, BadInput> {
         .map_err(|error| {
             let message = error.to_string();
             let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-            BadInput::whole(Reason::MalformedJson, format!("not a JSON object: {message}")).at(error.column())
+            BadInput::whole(Reason::MalformedJson, format!("not a JSON object: {message}")).at(error.column().max(1))
         })?;
     Ok(EventText { text, fields })
 }
@@ -278,7 +278,8 @@ fn write_json_value(
     options: &FormatOptions<'_>,
 ) -> Result<(), arrow::error::ArrowError> {
     use arrow::datatypes::DataType;
-    if column.is_null(row) {
+    // A column of NULL alone has no validity of its own.
+    if column.is_null(row) || *column.data_type() == DataType::Null {
         into.push_str("null");
         return Ok(());
     }
@@ -379,7 +380,7 @@ mod tests {
             r#"([Text("t"), Integer(5), Time(1000000000), Text("[]")], Some("{\"x\":[1],\"y\":\"\\u0041\"}"))"#,
         );
         check(r#"{"event_type":"t","n":5"#, "malformed_json: not a JSON object: EOF while parsing an object @23");
-        check(r#"[1]"#, "malformed_json: not a JSON object: invalid type: sequence, expected a JSON object @0");
+        check(r#"[1]"#, "malformed_json: not a JSON object: invalid type: sequence, expected a JSON object @1");
         check(
             r#"{"event_type":"t","n":"5","items":[]}"#,
             r#"wrong_type: field 'n': expected an integer of 32 bits, found "5" @23"#,
@@ -393,6 +394,6 @@ mod tests {
             r#"{"event_type":"t","n":1,"items":[{"id":"a"},{"id":"b","p":"x"}]}"#,
             "wrong_type: field 'items'[1].p: expected null or an integer, found a string @63",
         );
-        check(r#"{"event_type":"t","n":1,"items":[{"p":3}]}"#, "wrong_type: field 'items'[0].id: it is missing @40");
+        check(r#"{"event_type":"t","n":1,"items":[{"p":3}]}"#, "wrong_type: field 'items'[0].id: it is missing @41");
     }
 }

@@ -196,7 +196,13 @@ impl Query<'_> {
         let expressions: Vec<_> = wanted.iter().map(|expr| self.physical(expr, over)).collect::<Result<_, _>>()?;
         let mut fields = Vec::new();
         for (index, expression) in expressions.iter().enumerate() {
-            fields.push(expression.return_field(&from)?.as_ref().clone().with_name(format!("_{index}")));
+            // Late rows are shown with these names.
+            let name = match (column_name(wanted[index]), tumble_of(wanted[index])) {
+                (Some(name), _) => name.to_owned(),
+                (None, Some(_)) => "window".to_owned(),
+                (None, None) => format!("_{index}"),
+            };
+            fields.push(expression.return_field(&from)?.as_ref().clone().with_name(name));
         }
         let append_only = self.append_only(input);
         Ok(self.add(NodeKind::Project(expressions), vec![input], Arc::new(Schema::new(fields)), append_only))
@@ -449,6 +455,16 @@ fn rank_function(function: &WindowFunction) -> Result<RankFunction, Mistake> {
         "dense_rank" => Ok(RankFunction::DenseRank),
         _ => Err(Mistake::new(format!("{name}() OVER (…) is not supported in this build"))
             .hint("row_number(), rank() and dense_rank() are")),
+    }
+}
+
+/// The name of a column, cast or not.
+fn column_name(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Column(column) => Some(&column.name),
+        Expr::Alias(alias) => column_name(&alias.expr),
+        Expr::Cast(cast) => column_name(&cast.expr),
+        _ => None,
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Committer {
     pub(crate) door: Arc<Door>,
     pub(crate) targets: HashMap<NodeId, Target>,
     /// Output up to here was committed by an earlier run: it is not given again.
-    pub(crate) committed: CommitSeq,
+    pub(crate) committed: Option<CommitSeq>,
     pub(crate) publisher: Publisher,
     // state
     pub(crate) snapshot: Snapshot,
@@ -60,8 +60,8 @@ impl Committer {
 
     fn commit(&mut self, output: EpochOutput) -> Result<(), RuntimeError> {
         let EpochOutput { epoch, upto, sinks, late } = output;
-        let given_before = upto <= self.committed && upto > CommitSeq(0);
-        let mut events = Vec::new();
+        let given_before = self.committed.is_some_and(|committed| upto <= committed);
+        let (mut events, mut shown) = (Vec::new(), false);
         for (node, changes) in sinks {
             self.stats.rows_out.fetch_add(changes.len() as u64, Ordering::Relaxed);
             match self.targets.get_mut(&node) {
@@ -73,12 +73,13 @@ impl Committer {
                 Some(Target::Topic(topic)) if !given_before => events.push((topic.clone(), changes)),
                 Some(Target::Lines { sink, weights, again }) if *again || !given_before => {
                     sink.write(&lines(&changes, *weights)?)?;
+                    shown |= !*again && !changes.is_empty();
                 }
                 _ => {}
             }
         }
         self.stats.late.fetch_add(late.len() as u64, Ordering::Relaxed);
-        let leaves = !events.is_empty() || !late.is_empty();
+        let leaves = shown || !events.is_empty() || !late.is_empty();
         if leaves && !given_before {
             let mut frames = Append::default();
             frames.frames.extend(late::frame(&late)?);

@@ -72,6 +72,8 @@ pub struct Options {
     pub stdout: Box<dyn Fn() -> Box<dyn Sink> + Send>,
     /// What relative paths of files are relative to.
     pub directory: PathBuf,
+    /// Leave files and the terminal alone: views are rebuilt and events derived, and nothing else happens.
+    pub quiet: bool,
 }
 
 /// A graph to run, and the name under which its progress is journalled.
@@ -263,7 +265,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         topics,
         closers: Engine::new_closers(&dataflow),
         epoch_bytes_max: options.epoch_bytes_max,
-        committed: journal.committed,
+        committed: journal.committed.unwrap_or_default(),
         out,
         stop: stopped,
         dataflow,
@@ -290,6 +292,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     for (_, node) in pipeline.graph.iter() {
         if let NodeKind::Source(source) = &node.kind
             && let Some(SourceOptions::SingleFile(file)) = &source.options
+            && !options.quiet
         {
             let (position, lines) = journal.sources.get(&source.table).copied().unwrap_or_default();
             let reader = FileSource::open(&options.directory.join(&file.path), position)?;
@@ -323,7 +326,7 @@ fn spawn(
 /// What earlier runs have committed.
 #[derive(Default)]
 struct Journal {
-    committed: CommitSeq,
+    committed: Option<CommitSeq>,
     sources: HashMap<String, (u64, u64)>,
 }
 
@@ -332,7 +335,9 @@ impl Journal {
         let mut journal = Self::default();
         for event in log.control_events(SystemTopic::Journal.id())? {
             match event {
-                ControlEvent::EpochCommitted { pipeline, upto, .. } if pipeline == name => journal.committed = upto,
+                ControlEvent::EpochCommitted { pipeline, upto, .. } if pipeline == name => {
+                    journal.committed = Some(upto);
+                }
                 ControlEvent::SourceRead { table, position, lines } => {
                     journal.sources.insert(table, (position, lines));
                 }
@@ -364,6 +369,7 @@ fn targets(graph: &Graph, log: &dyn EventLog, options: &Options) -> Result<Targe
     for (id, node) in graph.iter() {
         let NodeKind::Sink(sink) = &node.kind else { continue };
         let target = match &sink.target {
+            SinkTarget::File(_) | SinkTarget::Stdout if options.quiet => Target::Nowhere,
             SinkTarget::View(name) => {
                 views.insert(name.clone(), ViewRows::new(name, node.schema.clone())?);
                 Target::View(name.clone())

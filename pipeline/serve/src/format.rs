@@ -5,6 +5,7 @@ use crate::queries::QueryResult;
 use crate::topic_table::JSON_TEXT;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches_with_options;
@@ -116,7 +117,9 @@ fn csv(result: &QueryResult) -> Result<String, ArrowError> {
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
             for (index, (formatter, column)) in columns.iter().zip(batch.columns()).enumerate() {
-                let value = column.is_valid(row).then(|| formatter.value(row).try_to_string()).transpose()?;
+                // A column of NULL alone has no validity of its own.
+                let valid = column.is_valid(row) && *column.data_type() != DataType::Null;
+                let value = valid.then(|| formatter.value(row).try_to_string()).transpose()?;
                 cell(&mut text, index, value.as_deref());
             }
             text.push('\n');

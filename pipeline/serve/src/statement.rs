@@ -5,6 +5,7 @@
 
 use crate::error::{Limit, QueryError, syntax};
 use crate::queries::QueryLimits;
+use chalk_plan::Location;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Select, SetExpr, Statement as Ast, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -45,13 +46,21 @@ pub(crate) fn check(sql: &str, limits: &QueryLimits) -> Result<ReadOnly, QueryEr
     check_shape(&tokens, limits)?;
     let parser = DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(limits.nesting_max).build();
     let statements = parser.and_then(|mut parser| parser.parse_statements());
-    let statements = statements.map_err(|error| QueryError::of_datafusion(&error, &[]))?;
+    // The parser knows no place for what is missing at the end.
+    let statements = statements.map_err(|error| QueryError::of_datafusion(&error, &[]).at(Some(end_of(sql))))?;
     match (statements.len(), statements.front()) {
         (1, Some(statement)) => check_statement(statement),
         (0, _) => Err(QueryError::mistake("there is no statement").hint("such as SELECT 1 or SHOW TABLES")),
         (count, _) => Err(QueryError::mistake(format!("{count} statements at once"))
             .hint("send one at a time: a query sees one snapshot")),
     }
+}
+
+/// The place behind the last character.
+fn end_of(sql: &str) -> Location {
+    let last = sql.rsplit('\n').next().unwrap_or_default();
+    let lines = sql.matches('\n').count() as u64;
+    Location { line: lines + 1, column: last.chars().count() as u64 + 1, length: 1 }
 }
 
 /// Bounds the tree that the tokens can become.

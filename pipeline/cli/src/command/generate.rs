@@ -27,16 +27,21 @@ enum Workload {
 impl Generate {
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
         let Workload::Homework { events, seed } = self.workload;
-        let mut out = BufWriter::new(std::io::stdout().lock());
-        for sent in School::new(SchoolConfig { seed, events, ..SchoolConfig::default() }) {
-            match writeln!(out, "{}", sent.line) {
-                Ok(()) => {}
-                // Whoever reads has seen enough, as with `| head`.
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Outcome::Done),
-                Err(error) => return Err(CliError::other(format!("cannot write: {error}"))),
+        let school = School::new(SchoolConfig { seed, events, ..SchoolConfig::default() });
+        match print(school) {
+            // Whoever reads has seen enough, as with `| head`.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(CliError::other(format!("cannot write: {error}")))
             }
+            _ => Ok(Outcome::Done),
         }
-        out.flush().map_err(|error| CliError::other(format!("cannot write: {error}")))?;
-        Ok(Outcome::Done)
     }
+}
+
+fn print(school: School) -> std::io::Result<()> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    for sent in school {
+        writeln!(out, "{}", sent.line)?;
+    }
+    out.flush()
 }

@@ -73,6 +73,13 @@ impl Fence {
     }
 }
 
+impl Drop for Fence {
+    fn drop(&mut self) {
+        // Closing the file is not enough while a child process that is just being started still has a copy of it.
+        let _ = self.file.unlock();
+    }
+}
+
 /// Who holds a data directory now, if anybody does.
 #[must_use]
 pub fn read_holder(directory: &Path) -> Option<Holder> {
