@@ -1,11 +1,11 @@
 //! How commands reach a data directory: through the server that holds it, or by opening it themselves.
 
-use crate::demo::tokio_runtime;
 use crate::error::CliError;
 use crate::node::Node;
 use crate::project::ProjectFiles;
+use crate::serving::tokio_runtime;
 use chalk_log::read_holder;
-use chalk_serve::{Format, Queries, QueryLimits};
+use chalk_serve::{Format, Queries};
 use serde_json::Value;
 use std::path::Path;
 
@@ -59,7 +59,7 @@ impl Client {
             None => {
                 let runtime = tokio_runtime()?;
                 let node = Node::look(&files()?, data, "client")?;
-                let queries = queries(&node);
+                let queries = node.queries();
                 Ok(Self::Local(Box::new(Local { node, queries, runtime })))
             }
         }
@@ -109,12 +109,6 @@ impl Client {
             }
         }
     }
-}
-
-/// The queries of a node.
-pub(crate) fn queries(node: &Node) -> Queries {
-    let functions = node.functions.clone();
-    Queries::new(std::sync::Arc::clone(&node.log), node.pipeline.subscribe(), functions, QueryLimits::default())
 }
 
 fn read(url: &str, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<(u16, String), CliError> {

@@ -12,6 +12,7 @@ mod error;
 mod graders;
 mod node;
 mod project;
+mod serving;
 pub mod verify;
 
 pub use error::CliError;

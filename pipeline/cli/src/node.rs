@@ -8,6 +8,7 @@ use chalk_ingest::Door;
 use chalk_log::{CommitLog, EventLog, Holder, LogOptions};
 use chalk_plan::Project;
 use chalk_runtime::{Handle, Options, Pipeline};
+use chalk_serve::{Queries, QueryLimits};
 use datafusion::logical_expr::ScalarUDF;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,6 +97,13 @@ impl Node {
         let pipeline = Pipeline { name: "project".to_owned(), graph: project.graph.clone() };
         let pipeline = Arc::new(chalk_runtime::start(&pipeline, &door, &options)?);
         Ok(Self { project, functions, log, door, pipeline, commit_log, holder })
+    }
+
+    /// Read-only SQL over its views and topics.
+    #[must_use]
+    pub fn queries(&self) -> Queries {
+        let functions = self.functions.clone();
+        Queries::new(Arc::clone(&self.log), self.pipeline.subscribe(), functions, QueryLimits::default())
     }
 
     /// Says in the data directory where this process listens.

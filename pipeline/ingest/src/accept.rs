@@ -1,7 +1,10 @@
 //! Deciding about one event after the other, and collecting what is to be appended.
 
-use crate::door::{DoorError, EVENT_BYTES_MAX, Memory, Receipt, Refused, check_times, reference_key};
+use crate::error::DoorError;
 use crate::identity::{Envelope, content_hash, id_of, plain, text};
+use crate::memory::{Memory, reference_key};
+use crate::receipt::{Receipt, Refused};
+use crate::times::check_times;
 use arrow::array::{Array, RecordBatch, TimestampNanosecondArray};
 use chalk_catalog::{RecordSchema, SystemTopic, TopicDef, TopicId, Topics};
 use chalk_codec::{BadInput, Cell, Reason, RowsBuilder, decode_event, split_event};
@@ -10,6 +13,9 @@ use chalk_log::{Append, FrameToAppend};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// One event may have this many bytes.
+const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// An event as far as it can be judged alone.
 pub(crate) struct Draft<'a> {

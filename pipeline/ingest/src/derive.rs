@@ -1,8 +1,11 @@
 //! Events that a pipeline derives: rows of a query that become events of a topic.
 
 use crate::accept::{Decoded, Draft, Outbox};
-use crate::door::{Door, DoorError, Receipt, check_times};
+use crate::door::Door;
+use crate::error::DoorError;
 use crate::identity::Envelope;
+use crate::receipt::Receipt;
+use crate::times::check_times;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
 use chalk_catalog::{ColumnType, RecordSchema, TopicDef, TopicSchema};

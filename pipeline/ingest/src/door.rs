@@ -1,102 +1,18 @@
 //! [`Door`]: decisions are made under one lock, in the order in which appends take their places in the log.
 
 use crate::accept::{Draft, Outbox};
-use crate::identity::{Envelope, plain, text};
-use chalk_catalog::{Reference, TopicDef, TopicId, Topics};
-use chalk_codec::{BadInput, Cell, Reason};
-use chalk_event::{CommitSeq, NANOS_PER_SECOND};
+use crate::error::DoorError;
+use crate::memory::Memory;
+use crate::receipt::Receipt;
+use chalk_catalog::TopicId;
 use chalk_log::{Append, Appended, EventLog, LogError, Pending};
-use hashbrown::{HashMap, HashSet};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-/// One event may have this many bytes.
-pub(crate) const EVENT_BYTES_MAX: usize = 1 << 20;
 /// One submit may have this many bytes; a client sends more in several.
 pub(crate) const SUBMIT_BYTES_MAX: usize = 32 << 20;
-/// Times before 2000-01-01 are no device's, but a dead battery's.
-const OCCURRED_MIN: i64 = 946_684_800 * NANOS_PER_SECOND;
-/// A device clock may be this much ahead of the server's.
-const AHEAD_MAX: i64 = 7 * 86_400 * NANOS_PER_SECOND;
-/// Other times may lie between 1970 and 2200.
-const TIME_MAX: i64 = 7_258_118_400 * NANOS_PER_SECOND;
-/// A given `received_at` may be this much ahead of the door's clock.
-const RECEIVED_AHEAD_MAX: i64 = 300 * NANOS_PER_SECOND;
-
-/// The door cannot do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum DoorError {
-    /// The log failed.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// Arrow refused rows that the door had checked.
-    #[error("cannot store rows of topic '{topic}': {message}")]
-    Rows {
-        /// The topic.
-        topic: String,
-        /// What Arrow said.
-        message: String,
-    },
-    /// Too much at once.
-    #[error("{bytes} bytes at once are more than the {limit} that one append takes: send less at once")]
-    TooMuch {
-        /// How many were sent.
-        bytes: usize,
-        /// How many may be.
-        limit: usize,
-    },
-    /// A derived row was not an insert.
-    #[error(
-        "topic '{topic}' holds events, which cannot be retracted, but the query that fills it retracts rows\n  \
-         hint: make the query a materialised view, or aggregate over a window"
-    )]
-    Retraction {
-        /// The topic.
-        topic: String,
-    },
-    /// The query that fills a topic does not give what an event needs.
-    #[error("topic '{topic}': {message}")]
-    Shape {
-        /// The topic.
-        topic: String,
-        /// What is missing.
-        message: String,
-    },
-}
-
-/// One refused event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Its line in what was submitted, counted from 1.
-    pub line: u64,
-    /// Why.
-    pub bad: BadInput,
-}
-
-/// What became of the events of one submit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Receipt {
-    /// How many were accepted, by event type.
-    pub accepted: BTreeMap<String, u64>,
-    /// How many had been accepted before, with the same content.
-    pub duplicates: u64,
-    /// Those refused; they are in `dead_letters`.
-    pub refused: Vec<Refused>,
-    /// The commit that made the events durable, once it did.
-    pub commit: CommitSeq,
-}
-
-impl Receipt {
-    /// How many were accepted.
-    #[must_use]
-    pub fn accepted_total(&self) -> u64 {
-        self.accepted.values().sum()
-    }
-}
-
 /// Decided, and in its place in the log's order; await it for durability.
 #[derive(Debug)]
 pub struct Submitted {
@@ -134,39 +50,6 @@ pub struct Door {
     log: Arc<dyn EventLog>,
     clock: Clock,
     memory: Mutex<Memory>,
-}
-
-/// What the door remembers of accepted events.
-#[derive(Default)]
-pub(crate) struct Memory {
-    /// Content hash by event id.
-    pub(crate) seen: HashMap<[u8; 16], u64>,
-    /// Values that references may point at, as `tenant NUL value`.
-    pub(crate) known: HashMap<Reference, HashSet<Box<str>>>,
-}
-
-impl Memory {
-    pub(crate) fn track(&mut self, topics: &Topics) {
-        let records = topics.user().flat_map(|topic| &topic.schema.records);
-        for reference in records.flat_map(|record| &record.fields).filter_map(|field| field.references.as_ref()) {
-            self.known.entry_ref(reference).or_default();
-        }
-    }
-
-    /// Remembers an accepted event.
-    pub(crate) fn accept(&mut self, topic: &TopicDef, envelope: Envelope, cells: &[Cell<'_>]) {
-        for (reference, values) in &mut self.known {
-            if reference.topic == topic.name()
-                && let Some(column) = topic.schema.column_index(&reference.column)
-            {
-                values.insert(reference_key(text(cells, envelope.tenant), &plain(&cells[column])));
-            }
-        }
-    }
-}
-
-pub(crate) fn reference_key(tenant: &str, value: &str) -> Box<str> {
-    format!("{tenant}\0{value}").into()
 }
 
 impl Door {
@@ -249,42 +132,4 @@ impl Door {
         drop(memory);
         Ok(Submitted { receipt: Some(receipt), pending })
     }
-}
-
-/// Checks the times of an event, and sets `received_at` when it is absent.
-pub(crate) fn check_times(
-    topic: &TopicDef,
-    envelope: Envelope,
-    cells: &mut [Cell<'_>],
-    now: i64,
-) -> Result<(), BadInput> {
-    let name = |column: usize| topic.schema.columns[column].name.as_str();
-    let absurd = |column: usize, what: &str, hint: &str| {
-        Err(BadInput::field(Reason::AbsurdTimestamp, name(column), format!("field '{}' {what}: {hint}", name(column))))
-    };
-    let received_at = match envelope.received_at.map(|column| (column, &cells[column])) {
-        Some((column, &Cell::Time(time))) if time > now.saturating_add(RECEIVED_AHEAD_MAX) => {
-            return absurd(column, "is in the future", "leave it out and the server's clock is taken");
-        }
-        Some((_, &Cell::Time(time))) => time,
-        Some((column, _)) => {
-            cells[column] = Cell::Time(now);
-            now
-        }
-        None => now,
-    };
-    for (column, cell) in cells.iter().enumerate() {
-        let Cell::Time(time) = *cell else { continue };
-        if Some(column) == envelope.occurred_at {
-            if time < OCCURRED_MIN {
-                return absurd(column, "is before 2000", "see to the device's clock");
-            }
-            if time > received_at.saturating_add(AHEAD_MAX) {
-                return absurd(column, "is more than 7 days after it was received", "see to the device's clock");
-            }
-        } else if !(0..TIME_MAX).contains(&time) {
-            return absurd(column, "is not between 1970 and 2200", "see to where it comes from");
-        }
-    }
-    Ok(())
 }

@@ -18,8 +18,14 @@
 mod accept;
 mod derive;
 mod door;
+mod error;
 mod identity;
+mod memory;
 mod rebuild;
+mod receipt;
+mod times;
 
-pub use door::{Door, DoorError, Receipt, Refused, Submitted};
+pub use door::{Door, Submitted};
+pub use error::DoorError;
 pub use identity::event_id;
+pub use receipt::{Receipt, Refused};

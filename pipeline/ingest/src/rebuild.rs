@@ -1,7 +1,8 @@
 //! What was accepted before, read back from the log.
 
-use crate::door::{DoorError, Memory};
+use crate::error::DoorError;
 use crate::identity::Envelope;
+use crate::memory::Memory;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use chalk_catalog::{TopicDef, TopicSchema};

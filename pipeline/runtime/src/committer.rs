@@ -1,8 +1,9 @@
 //! The committer thread: derived events and the journal record in one commit, then the views.
 
 use crate::engine::EpochOutput;
+use crate::error::RuntimeError;
 use crate::late;
-use crate::pipeline::{RuntimeError, Stats};
+use crate::stats::Stats;
 use chalk_catalog::{ControlEvent, TopicDef};
 use chalk_codec::write_json_row;
 use chalk_connect::Sink;

@@ -1,6 +1,6 @@
 //! The graph with its operators: stage by stage, each stage sharded over cores by key.
 
-use crate::pipeline::RuntimeError;
+use crate::error::RuntimeError;
 use chalk_event::{ChangeBatch, Watermark};
 use chalk_graph::{Graph, NodeId, NodeKind};
 use chalk_operators::{LateRow, Operator, StepTime, exchange, key_columns, operator};

@@ -1,8 +1,9 @@
 //! The engine thread: reads commits, computes epochs.
 
 use crate::dataflow::{Dataflow, Late, StepOutput};
-use crate::pipeline::{RuntimeError, Stats};
+use crate::error::RuntimeError;
 use crate::source::{SourceTable, TableRows};
+use crate::stats::Stats;
 use crate::steps::{Closer, closers, cut};
 use chalk_catalog::TopicId;
 use chalk_event::{ChangeBatch, CommitSeq, Epoch};

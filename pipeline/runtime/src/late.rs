@@ -1,7 +1,7 @@
 //! Rows that arrived after their window had closed: kept in `late_rows`, never silent.
 
 use crate::dataflow::Late;
-use crate::pipeline::RuntimeError;
+use crate::error::RuntimeError;
 use chalk_catalog::SystemTopic;
 use chalk_codec::{Cell, RowsBuilder, write_json_row};
 use chalk_event::{EventTime, PartitionId};

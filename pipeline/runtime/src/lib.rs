@@ -17,9 +17,13 @@
 mod committer;
 mod dataflow;
 mod engine;
+mod error;
 mod late;
 mod pipeline;
 mod source;
+mod stats;
 mod steps;
 
-pub use pipeline::{Handle, Options, Pipeline, RuntimeError, Status, start};
+pub use error::RuntimeError;
+pub use pipeline::{Handle, Options, Pipeline, start};
+pub use stats::Status;

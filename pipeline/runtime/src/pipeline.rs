@@ -3,64 +3,23 @@
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
 use crate::engine::{Engine, Stop};
+use crate::error::RuntimeError;
 use crate::source::SourceTable;
-use arrow::error::ArrowError;
+use crate::stats::{Stats, Status};
 use chalk_catalog::{ControlEvent, SystemTopic, TopicId};
-use chalk_connect::{ConnectError, FileSink, FileSource, Sink, Source as _};
-use chalk_event::{CommitSeq, Epoch, Watermark};
+use chalk_connect::{FileSink, FileSource, Sink, Source as _};
+use chalk_event::{CommitSeq, Epoch};
 use chalk_graph::options::SourceOptions;
 use chalk_graph::{Graph, NodeKind, SinkTarget};
-use chalk_ingest::{Door, DoorError, Receipt};
-use chalk_log::{Append, EventLog, LogError};
-use chalk_operators::OperatorError;
-use chalk_view::{Publisher, Snapshot, ViewError, ViewRows};
+use chalk_ingest::Door;
+use chalk_log::{Append, EventLog};
+use chalk_view::{Publisher, Snapshot, ViewRows};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::watch;
-
-/// A pipeline stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    /// The log failed.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The door refused derived events.
-    #[error(transparent)]
-    Door(#[from] DoorError),
-    /// An operator failed.
-    #[error(transparent)]
-    Operator(#[from] OperatorError),
-    /// A view failed.
-    #[error(transparent)]
-    View(#[from] ViewError),
-    /// A connector failed.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// Arrow refused.
-    #[error(transparent)]
-    Arrow(#[from] ArrowError),
-    /// A source's rows could not be made.
-    #[error("{source_name}: {message}")]
-    Source {
-        /// The source.
-        source_name: String,
-        /// What happened.
-        message: String,
-    },
-    /// Threads could not be started.
-    #[error("cannot start threads: {0}")]
-    Threads(String),
-    /// A topic that the graph names does not exist.
-    #[error("there is no topic '{0}' in the log")]
-    NoTopic(String),
-    /// It was stopped.
-    #[error("the pipeline has stopped{}", .0.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
-    Stopped(Option<String>),
-}
 
 /// How a pipeline runs.
 pub struct Options {
@@ -85,58 +44,8 @@ pub struct Pipeline {
     pub graph: Graph,
 }
 
-/// Counters of a running pipeline.
-#[derive(Debug, Default)]
-pub(crate) struct Stats {
-    pub(crate) epochs: AtomicU64,
-    pub(crate) rows_in: AtomicU64,
-    pub(crate) rows_out: AtomicU64,
-    pub(crate) late: AtomicU64,
-    derived: Mutex<(BTreeMap<String, u64>, u64)>,
-    watermarks: Mutex<BTreeMap<String, Watermark>>,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Stats {
-    pub(crate) fn derived(&self, receipt: &Receipt) {
-        let mut derived = lock(&self.derived);
-        for (event_type, count) in &receipt.accepted {
-            *derived.0.entry(event_type.clone()).or_default() += count;
-        }
-        derived.1 += receipt.refused.len() as u64;
-    }
-
-    pub(crate) fn watermarks<'a>(&self, sources: impl Iterator<Item = (&'a str, Watermark)>) {
-        let mut watermarks = lock(&self.watermarks);
-        for (table, watermark) in sources {
-            match watermarks.get_mut(table) {
-                Some(known) => *known = watermark,
-                None => drop(watermarks.insert(table.to_owned(), watermark)),
-            }
-        }
-    }
-}
-
-/// How a pipeline is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Epochs since it was started.
-    pub epochs: u64,
-    /// Rows that sources gave.
-    pub rows_in: u64,
-    /// Changes that reached sinks.
-    pub rows_out: u64,
-    /// Rows that arrived after their window had closed.
-    pub late: u64,
-    /// Events that queries derived since it was started, by type.
-    pub derived: BTreeMap<String, u64>,
-    /// Derived rows that were no good events: they are in `dead_letters`.
-    pub derived_refused: u64,
-    /// Watermark by source table.
-    pub watermarks: BTreeMap<String, Watermark>,
 }
 
 /// A running pipeline. Dropping it stops the pipeline.
@@ -166,16 +75,7 @@ impl Handle {
     /// How it is doing.
     #[must_use]
     pub fn status(&self) -> Status {
-        let derived = lock(&self.stats.derived);
-        Status {
-            epochs: self.stats.epochs.load(Ordering::Relaxed),
-            rows_in: self.stats.rows_in.load(Ordering::Relaxed),
-            rows_out: self.stats.rows_out.load(Ordering::Relaxed),
-            late: self.stats.late.load(Ordering::Relaxed),
-            derived: derived.0.clone(),
-            derived_refused: derived.1,
-            watermarks: lock(&self.stats.watermarks).clone(),
-        }
+        self.stats.status()
     }
 
     /// Waits until everything durable, and all that it led to, is in the newest snapshot.

@@ -1,6 +1,6 @@
 //! Frames of a topic to rows of a table, with the watermark as it stood before each commit.
 
-use crate::pipeline::RuntimeError;
+use crate::error::RuntimeError;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, max};
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};

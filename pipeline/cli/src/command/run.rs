@@ -2,7 +2,8 @@
 
 use crate::error::CliError;
 use crate::node::Node;
-use crate::{Outcome, ProjectFiles, demo};
+use crate::serving::{print_dead_letters, serve_until_ctrl_c, tokio_runtime};
+use crate::{Outcome, ProjectFiles};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -33,7 +34,7 @@ impl Run {
             (None, Some(temporary)) => temporary.path().to_owned(),
             (None, None) => PathBuf::from("chalk-data"),
         };
-        let runtime = demo::tokio_runtime()?;
+        let runtime = tokio_runtime()?;
         let mut node = Node::open(&files, &data, "run")?;
         let refused_before = dead_letters(&node);
         if self.drain {
@@ -41,7 +42,7 @@ impl Run {
             node.pipeline.stop();
         } else {
             eprintln!("running {} on {}", self.path.display(), data.display());
-            demo::serve_until_ctrl_c(&mut node, self.http_port, &runtime)?;
+            serve_until_ctrl_c(&mut node, self.http_port, &runtime)?;
         }
         if let Some(failure) = node.pipeline.failure() {
             return Err(CliError::other(failure));
@@ -52,7 +53,7 @@ impl Run {
             return Ok(Outcome::Done);
         }
         eprintln!("{refused} rows were refused:");
-        runtime.block_on(demo::print_dead_letters(&node))?;
+        runtime.block_on(print_dead_letters(&node))?;
         Ok(Outcome::Refused)
     }
 }

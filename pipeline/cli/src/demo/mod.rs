@@ -6,18 +6,16 @@
 mod board;
 mod feed;
 mod made;
-mod serving;
 mod summary;
 
 pub use feed::{Fed, feed};
 pub use made::MadeBySchool;
-pub(crate) use serving::{print_dead_letters, serve_until_ctrl_c, tokio_runtime};
 pub use summary::Summary;
 
-use crate::client::queries;
 use crate::error::CliError;
 use crate::node::Node;
 use crate::project::ProjectFiles;
+use crate::serving::{self, tokio_runtime};
 use crate::verify::verify;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,7 +84,7 @@ pub(crate) fn run(config: &Config, directory: &Directory, exit: bool, http_port:
     let opened = started.elapsed();
     let server = serving::start(&mut node, http_port, &runtime)?;
     println!("a school of {} events, seed {}, in {}", config.events, config.seed, directory.path().display());
-    let queries = queries(&node);
+    let queries = node.queries();
     let fed = {
         let board = board::Board::new(config.events, &queries, &runtime);
         feed(&node, config, &runtime, |progress| board.show(progress))?

@@ -1,11 +1,11 @@
 //! Serving a node until Ctrl-C.
 
-use crate::client::queries;
 use crate::error::CliError;
 use crate::node::Node;
 use chalk_serve::{App, Format, Server, write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -23,6 +23,7 @@ pub(crate) fn tokio_runtime() -> Result<tokio::runtime::Runtime, CliError> {
 /// A server at work.
 pub(crate) struct Serving {
     address: SocketAddr,
+    interrupts: [Signal; 2],
     stop: watch::Sender<bool>,
     task: JoinHandle<Result<(), CliError>>,
 }
@@ -32,10 +33,12 @@ impl Serving {
         self.address
     }
 
-    /// Serves until Ctrl-C, then lets requests at hand finish.
+    /// Serves until Ctrl-C or SIGTERM, then lets requests at hand finish.
     pub(crate) async fn until_ctrl_c(mut self) -> Result<(), CliError> {
+        let [interrupt, terminate] = &mut self.interrupts;
         tokio::select! {
-            signal = tokio::signal::ctrl_c() => signal.map_err(|error| CliError::other(error.to_string()))?,
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
             ended = &mut self.task => return ended.map_err(|error| CliError::other(error.to_string()))?,
         }
         self.stop.send_replace(true);
@@ -49,8 +52,14 @@ pub(crate) fn start(node: &mut Node, port: u16, runtime: &tokio::runtime::Runtim
         .block_on(Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
         .map_err(|error| CliError::other(error.to_string()))?;
     let address = server.address();
+    // Before anybody is told that it can be stopped.
+    let interrupts = {
+        let _context = runtime.enter();
+        let handler = |kind| signal(kind).map_err(|error| CliError::other(error.to_string()));
+        [handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?]
+    };
     node.announce(address)?;
-    let app = App::new(queries(node), Arc::clone(&node.door), Arc::clone(&node.pipeline));
+    let app = App::new(node.queries(), Arc::clone(&node.door), Arc::clone(&node.pipeline));
     let (stop, mut stopped) = watch::channel(false);
     let shutdown = async move {
         // The sender is gone only when nobody waits for the server any more.
@@ -58,7 +67,7 @@ pub(crate) fn start(node: &mut Node, port: u16, runtime: &tokio::runtime::Runtim
     };
     let task = runtime
         .spawn(async move { server.run(app, shutdown).await.map_err(|error| CliError::other(error.to_string())) });
-    Ok(Serving { address, stop, task })
+    Ok(Serving { address, interrupts, stop, task })
 }
 
 /// Serves until Ctrl-C or until the pipeline fails.
@@ -83,7 +92,7 @@ pub(crate) fn serve_until_ctrl_c(
 /// Shows the newest refused rows.
 pub(crate) async fn print_dead_letters(node: &Node) -> Result<(), CliError> {
     let sql = "SELECT source, line, position, reason, message FROM dead_letters ORDER BY _offset DESC LIMIT 20";
-    let result = queries(node).run(sql).await.map_err(|error| CliError::other(error.to_string()))?;
+    let result = node.queries().run(sql).await.map_err(|error| CliError::other(error.to_string()))?;
     eprint!("{}", write(&result, Format::Table).map_err(|error| CliError::other(error.to_string()))?);
     Ok(())
 }

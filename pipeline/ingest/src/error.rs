@@ -1,0 +1,44 @@
+//! Why the door cannot do its work.
+
+use chalk_log::LogError;
+
+/// The door cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Arrow refused rows that the door had checked.
+    #[error("cannot store rows of topic '{topic}': {message}")]
+    Rows {
+        /// The topic.
+        topic: String,
+        /// What Arrow said.
+        message: String,
+    },
+    /// Too much at once.
+    #[error("{bytes} bytes at once are more than the {limit} that one append takes: send less at once")]
+    TooMuch {
+        /// How many were sent.
+        bytes: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// A derived row was not an insert.
+    #[error(
+        "topic '{topic}' holds events, which cannot be retracted, but the query that fills it retracts rows\n  \
+         hint: make the query a materialised view, or aggregate over a window"
+    )]
+    Retraction {
+        /// The topic.
+        topic: String,
+    },
+    /// The query that fills a topic does not give what an event needs.
+    #[error("topic '{topic}': {message}")]
+    Shape {
+        /// The topic.
+        topic: String,
+        /// What is missing.
+        message: String,
+    },
+}

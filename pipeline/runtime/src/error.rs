@@ -1,0 +1,48 @@
+//! Why a pipeline stopped.
+
+use arrow::error::ArrowError;
+use chalk_connect::ConnectError;
+use chalk_ingest::DoorError;
+use chalk_log::LogError;
+use chalk_operators::OperatorError;
+use chalk_view::ViewError;
+
+/// A pipeline stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The door refused derived events.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    /// An operator failed.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// A view failed.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A connector failed.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Arrow refused.
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+    /// A source's rows could not be made.
+    #[error("{source_name}: {message}")]
+    Source {
+        /// The source.
+        source_name: String,
+        /// What happened.
+        message: String,
+    },
+    /// Threads could not be started.
+    #[error("cannot start threads: {0}")]
+    Threads(String),
+    /// A topic that the graph names does not exist.
+    #[error("there is no topic '{0}' in the log")]
+    NoTopic(String),
+    /// It was stopped.
+    #[error("the pipeline has stopped{}", .0.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Stopped(Option<String>),
+}

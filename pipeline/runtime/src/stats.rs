@@ -1,0 +1,75 @@
+//! Counters of a running pipeline, and what they come to.
+
+use chalk_event::Watermark;
+use chalk_ingest::Receipt;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Counters of a running pipeline.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) epochs: AtomicU64,
+    pub(crate) rows_in: AtomicU64,
+    pub(crate) rows_out: AtomicU64,
+    pub(crate) late: AtomicU64,
+    derived: Mutex<(BTreeMap<String, u64>, u64)>,
+    watermarks: Mutex<BTreeMap<String, Watermark>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Stats {
+    pub(crate) fn derived(&self, receipt: &Receipt) {
+        let mut derived = lock(&self.derived);
+        for (event_type, count) in &receipt.accepted {
+            *derived.0.entry(event_type.clone()).or_default() += count;
+        }
+        derived.1 += receipt.refused.len() as u64;
+    }
+
+    pub(crate) fn watermarks<'a>(&self, sources: impl Iterator<Item = (&'a str, Watermark)>) {
+        let mut watermarks = lock(&self.watermarks);
+        for (table, watermark) in sources {
+            match watermarks.get_mut(table) {
+                Some(known) => *known = watermark,
+                None => drop(watermarks.insert(table.to_owned(), watermark)),
+            }
+        }
+    }
+
+    /// What the counters come to now.
+    pub(crate) fn status(&self) -> Status {
+        let derived = lock(&self.derived);
+        Status {
+            epochs: self.epochs.load(Ordering::Relaxed),
+            rows_in: self.rows_in.load(Ordering::Relaxed),
+            rows_out: self.rows_out.load(Ordering::Relaxed),
+            late: self.late.load(Ordering::Relaxed),
+            derived: derived.0.clone(),
+            derived_refused: derived.1,
+            watermarks: lock(&self.watermarks).clone(),
+        }
+    }
+}
+
+/// How a pipeline is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Epochs since it was started.
+    pub epochs: u64,
+    /// Rows that sources gave.
+    pub rows_in: u64,
+    /// Changes that reached sinks.
+    pub rows_out: u64,
+    /// Rows that arrived after their window had closed.
+    pub late: u64,
+    /// Events that queries derived since it was started, by type.
+    pub derived: BTreeMap<String, u64>,
+    /// Derived rows that were no good events: they are in `dead_letters`.
+    pub derived_refused: u64,
+    /// Watermark by source table.
+    pub watermarks: BTreeMap<String, Watermark>,
+}
