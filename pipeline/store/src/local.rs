@@ -2,10 +2,13 @@
 
 use crate::storage::{AppendFile, ReadFile, Storage, StorageError, failed};
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Ends the name of a file that is to take another's place.
+const NEW: &str = ".new";
 
 /// Files of one local directory.
 #[derive(Debug)]
@@ -66,6 +69,31 @@ impl Storage for LocalFiles {
         let path = self.path(name);
         let file = File::open(&path).map_err(failed("open", &path))?;
         Ok(Arc::new(LocalFile { path, file }))
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let path = self.path(name);
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            result => result.map(Some).map_err(failed("read", &path)),
+        }
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        let (path, new) = (self.path(name), self.path(&format!("{name}{NEW}")));
+        let mut file = File::create(&new).map_err(failed("create", &new))?;
+        file.write_all(bytes).map_err(failed("write", &new))?;
+        file.sync_all().map_err(failed("sync", &new))?;
+        fs::rename(&new, &path).map_err(failed("replace", &path))?;
+        self.sync_directory()
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StorageError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result.map_err(failed("remove", &path)),
+        }
     }
 
     fn sync_directory(&self) -> Result<(), StorageError> {
