@@ -14,6 +14,7 @@
 //!
 //! This crate must not know SQL text or serving.
 
+mod checkpoint;
 mod committer;
 mod dataflow;
 mod engine;
@@ -24,6 +25,7 @@ mod source;
 mod stats;
 mod steps;
 
+pub use checkpoint::Checkpoints;
 pub use error::RuntimeError;
 pub use pipeline::{Handle, Options, Pipeline, start};
-pub use stats::Status;
+pub use stats::{CheckpointStatus, Status};
