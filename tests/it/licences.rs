@@ -50,7 +50,12 @@ const TOLERATED: [Tolerated; 19] = [
     Tolerated { name: "hashbrown", line: "0.15", pulled_by: "petgraph", reason: "DataFusion's physical expressions" },
     Tolerated { name: "itertools", line: "0.14", pulled_by: "object_store", reason: "DataFusion takes 0.15" },
     Tolerated { name: "num-bigint", line: "0.4", pulled_by: "jiter", reason: "DataFusion's JSON functions" },
-    Tolerated { name: "rand", line: "0.8", pulled_by: "rust_decimal", reason: "a weak feature of decimals: never compiled" },
+    Tolerated {
+        name: "rand",
+        line: "0.8",
+        pulled_by: "rust_decimal",
+        reason: "a weak feature of decimals: never compiled",
+    },
     Tolerated { name: "rand", line: "0.9", pulled_by: "datafusion-execution", reason: "pgwire takes 0.10" },
     Tolerated { name: "rand_chacha", line: "0.3", pulled_by: "rand", reason: "with rand 0.8" },
     Tolerated { name: "rand_core", line: "0.6", pulled_by: "rand", reason: "with rand 0.8" },

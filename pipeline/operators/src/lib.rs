@@ -46,5 +46,5 @@ mod union;
 mod unnest;
 
 pub use build::{key_columns, operator};
-pub use state::{GroupState, SavedState, StateKind, state_kind};
 pub use operator::{LateRow, Operator, OperatorError, Step, StepTime};
+pub use state::{GroupState, SavedState, StateKind, state_kind};

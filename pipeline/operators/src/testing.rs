@@ -4,9 +4,7 @@
 //! `-`, `+2`, …) and its cells; `NULL`, `0..10` (a window) and `[1,2]` (a list) are cells too. Steps are parted by `---`.
 //! Rows of the second input begin with `right`. `watermark 10` is a step's watermark after it.
 
-use crate::{
-    GroupState, Operator, SavedState, StateKind, Step, StepTime, exchange, key_columns, operator, state_kind,
-};
+use crate::{GroupState, Operator, SavedState, StateKind, Step, StepTime, exchange, key_columns, operator, state_kind};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
     TimestampNanosecondArray, UInt64Array,
@@ -335,9 +333,13 @@ fn run(node: &Node, schemas: &[SchemaRef], history: &[Change], chance: &mut Chan
                 exchange::split(&batch(schema, &rows), keys, shards).expect("keys encode")
             })
             .collect();
-        saved.inputs.push(split.iter().zip(schemas).map(|(shards, schema)| {
-            ChangeBatch::concat(schema, shards).expect("batches of one schema")
-        }).collect());
+        saved.inputs.push(
+            split
+                .iter()
+                .zip(schemas)
+                .map(|(shards, schema)| ChangeBatch::concat(schema, shards).expect("batches of one schema"))
+                .collect(),
+        );
         for (shard, operator) in operators.iter_mut().enumerate() {
             let inputs: Vec<ChangeBatch> = split.iter().map(|port| port[shard].clone()).collect();
             let step = operator.step(&inputs, StepTime::default()).expect("the step is sound");

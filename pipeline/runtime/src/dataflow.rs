@@ -6,7 +6,8 @@ use arrow::datatypes::SchemaRef;
 use chalk_event::{ChangeBatch, Watermark, hash_key, shard_of};
 use chalk_graph::{Graph, NodeId, NodeKind};
 use chalk_operators::{
-    GroupState, LateRow, Operator, OperatorError, SavedState, StateKind, StepTime, exchange, key_columns, operator, state_kind,
+    GroupState, LateRow, Operator, OperatorError, SavedState, StateKind, StepTime, exchange, key_columns, operator,
+    state_kind,
 };
 use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};

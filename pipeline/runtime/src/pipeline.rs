@@ -174,8 +174,12 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
                 saver.run(&received, &thread_saving, &stats);
                 Ok(())
             })?;
-            let times =
-                CheckpointTimes { interval, saving: Arc::clone(&saving), last: Instant::now(), upto: begin.snapshot.upto };
+            let times = CheckpointTimes {
+                interval,
+                saving: Arc::clone(&saving),
+                last: Instant::now(),
+                upto: begin.snapshot.upto,
+            };
             (Some(times), Some((parts, saving)), Some(thread))
         }
     };

@@ -61,7 +61,10 @@ impl InLog {
         let result = result.map_err(|error| CliError::other(error.to_string()))?;
         let refused = result.batches.first().and_then(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
         let refused = refused.map_or(0, |counts| counts.value(0));
-        Ok(Self { accepted: made.map(|topic| node.rows(topic.name())).sum(), refused: u64::try_from(refused).unwrap_or(0) })
+        Ok(Self {
+            accepted: made.map(|topic| node.rows(topic.name())).sum(),
+            refused: u64::try_from(refused).unwrap_or(0),
+        })
     }
 }
 

@@ -44,7 +44,8 @@ impl Manifest {
         if sum != checksum(json) {
             return Err(damaged("is damaged: its checksum does not match"));
         }
-        let manifest: Self = serde_json::from_str(json).map_err(|error| CheckpointError::Manifest(error.to_string()))?;
+        let manifest: Self =
+            serde_json::from_str(json).map_err(|error| CheckpointError::Manifest(error.to_string()))?;
         Ok((manifest.format == FORMAT).then_some(manifest))
     }
 
