@@ -121,3 +121,39 @@ impl ReadFile for LocalFile {
         self.file.read_exact_at(into, position).map_err(failed("read", &self.path))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_files_are_replaced_read_and_removed() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let files = LocalFiles::at(&folder.path().join("new")).expect("a folder");
+        assert_eq!(files.read("a").expect("no file"), None);
+        for bytes in [&b"one"[..], b"", b"another"] {
+            files.replace("a", bytes).expect("a file");
+            assert_eq!(files.read("a").expect("a file"), Some(bytes.to_vec()));
+        }
+        assert_eq!(files.list().expect("a folder"), ["a"], "nothing is left beside it");
+        let open = files.open("a").expect("a file");
+        files.remove("a").expect("a file");
+        files.remove("a").expect("no file");
+        assert_eq!(files.read("a").expect("no file"), None);
+        let mut bytes = [0; 7];
+        open.read_exact_at(&mut bytes, 0).expect("a file that was open");
+        assert_eq!(&bytes, b"another");
+    }
+
+    /// What a crash between writing and renaming leaves.
+    #[test]
+    fn a_replacement_that_was_not_finished_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let files = LocalFiles::at(folder.path()).expect("a folder");
+        files.replace("a", b"old").expect("a file");
+        fs::write(folder.path().join("a.new"), b"longer than what comes").expect("a file");
+        assert_eq!(files.read("a").expect("a file"), Some(b"old".to_vec()));
+        files.replace("a", b"new").expect("a file");
+        assert_eq!(files.read("a").expect("a file"), Some(b"new".to_vec()));
+    }
+}

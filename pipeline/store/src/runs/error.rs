@@ -51,7 +51,7 @@ pub enum RunError {
     /// Changes of one key do not go together: a weight added to bytes, or weights whose sum leaves 64 bits.
     #[error("{file}: {what} at key {key}")]
     Mixed {
-        /// The newer of the files.
+        /// The file in which it was noticed.
         file: String,
         /// The key, readable.
         key: String,

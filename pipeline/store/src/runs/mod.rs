@@ -18,7 +18,7 @@
 //! ```
 //!
 //! ```
-//! use chalk_store::runs::{Change, Run, RunSet, RunWriter, Value};
+//! use chalk_store::runs::{Change, OwnedValue, Run, RunSet, RunWriter};
 //! use chalk_store::{LocalFiles, Storage};
 //! use std::sync::Arc;
 //!
@@ -40,7 +40,7 @@
 //!     writer.finish()?; // durable from here on
 //!     set.push(Run::open(&*storage, &name)?);
 //! }
-//! let expected = [("ada", Value::Bytes(b"9".to_vec())), ("cleo", Value::Weight(2))];
+//! let expected = [("ada", OwnedValue::Bytes(b"9".to_vec())), ("cleo", OwnedValue::Weight(2))];
 //! let found = set.scan().collect::<Result<Vec<_>, _>>()?;
 //! assert_eq!(found, expected.clone().map(|(key, value)| (key.as_bytes().to_vec(), value)));
 //! assert_eq!(set.get(b"ben")?, None);
@@ -54,7 +54,7 @@
 //! for name in no_more_needed {
 //!     storage.remove(&name)?;
 //! }
-//! assert_eq!(set.get(b"ada")?, Some(Value::Bytes(b"9".to_vec())));
+//! assert_eq!(set.get(b"ada")?, Some(OwnedValue::Bytes(b"9".to_vec())));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -65,11 +65,15 @@
 
 mod change;
 mod error;
+mod filter;
+mod format;
 mod run;
 mod set;
+#[cfg(test)]
+mod tests;
 mod writer;
 
-pub use change::{Change, OwnedChange, Value};
+pub use change::{Change, OwnedChange, OwnedValue, Value};
 pub use error::RunError;
 pub use run::{Run, RunInfo, RunScan};
 pub use set::{RunSet, SetScan};
@@ -79,3 +83,10 @@ pub use writer::RunWriter;
 pub const KEY_BYTES_MAX: usize = 64 << 10;
 /// A value may have this many bytes.
 pub const VALUE_BYTES_MAX: usize = 16 << 20;
+
+/// A key for people, as far as it is worth reading.
+fn readable(key: &[u8]) -> String {
+    const SHOWN: usize = 40;
+    let end = if key.len() > SHOWN { "…" } else { "" };
+    format!("'{}{end}'", key[..key.len().min(SHOWN)].escape_ascii())
+}
