@@ -24,10 +24,6 @@ use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Batches are made on one thread and freed on another all day: the system's allocator takes twice as long over that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// An event-sourced stream processor for homework: pipelines in SQL, graders in Rust.
 #[derive(Debug, Parser)]
 #[command(name = "chalk", version)]

@@ -80,6 +80,14 @@ impl SavedState<'_> {
     }
 }
 
+/// What happened to groups since a save.
+pub(crate) struct Since {
+    /// Keys whose groups were released; some may be there again.
+    pub(crate) gone: Vec<Box<[u8]>>,
+    /// Groups that are there and have changed.
+    pub(crate) changed: Vec<u32>,
+}
+
 /// Which groups have changed since the last save. Nothing is noted before the first one, which saves all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Unsaved {
@@ -121,15 +129,15 @@ impl Unsaved {
         self.gone.clear();
     }
 
-    /// Keys that are gone and groups that have changed since the last save; `None` before the first one.
-    pub(crate) fn take(&mut self) -> Option<(Vec<Box<[u8]>>, Vec<u32>)> {
+    /// What happened since the last save; `None` before the first one.
+    pub(crate) fn take(&mut self) -> Option<Since> {
         if !self.noting {
             return None;
         }
         let mut changed = std::mem::take(&mut self.changed);
         // An id that was released and given to another key is noted twice, the second time rightly.
         changed.retain(|&group| std::mem::take(&mut self.is_changed[group as usize]));
-        Some((std::mem::take(&mut self.gone), changed))
+        Some(Since { gone: std::mem::take(&mut self.gone), changed })
     }
 }
 

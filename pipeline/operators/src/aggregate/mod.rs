@@ -27,7 +27,7 @@ mod tests;
 use crate::interner::Interner;
 use crate::output::{Output, on_time};
 use crate::row_codec::{KeyCodec, RowCodec};
-use crate::state::{GroupState, NotSavedState, SavedState, StateReader, Unsaved, put_i64};
+use crate::state::{GroupState, NotSavedState, SavedState, Since, StateReader, Unsaved, put_i64};
 use crate::{Operator, OperatorError, Step, StepTime};
 use accumulator::{Accumulator, CallRows, accumulator};
 use arrow::array::{Array, ArrayRef, UInt32Array};
@@ -117,11 +117,11 @@ impl Operator for AggregateOperator {
     }
 
     fn save(&mut self) -> Vec<GroupState> {
-        let (gone, changed) = match self.unsaved.take() {
+        let Since { gone, changed } = match self.unsaved.take() {
             Some(unsaved) => unsaved,
             None => {
                 self.unsaved.begin(self.groups.len());
-                (Vec::new(), self.groups.ids().collect())
+                Since { gone: Vec::new(), changed: self.groups.ids().collect() }
             }
         };
         let ends: HashMap<u32, i64> = self.panes.iter().flat_map(Panes::ends).collect();

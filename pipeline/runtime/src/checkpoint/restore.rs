@@ -8,7 +8,7 @@ use chalk_event::ChangeBatch;
 use chalk_graph::{NodeId, NodeKind, SinkTarget};
 use chalk_operators::{GroupState, StateKind, state_kind};
 use chalk_store::Storage;
-use chalk_store::runs::{Change, RunSet};
+use chalk_store::runs::{RunSet, Value};
 use chalk_view::ViewRows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,8 +54,8 @@ fn groups(
     let prefix = prefix(node, 0);
     let mut scan = runs.scan_prefix(&prefix);
     let mut groups = Vec::new();
-    while let Some((key, change)) = scan.advance()? {
-        let Change::Put(state) = change else {
+    while let Some((key, value)) = scan.advance()? {
+        let Value::Bytes(state) = value else {
             return Err(CheckpointError::Unknown(format!("node {} has groups, not rows", node.0)));
         };
         groups.push(GroupState { key: key[prefix.len()..].into(), state: Some(state.to_vec()) });
@@ -84,8 +84,8 @@ fn rows(
     loop {
         let next = scan.advance()?;
         let ended = next.is_none();
-        if let Some((key, change)) = next {
-            let (Change::Add(weight) | Change::Set(weight)) = change else {
+        if let Some((key, value)) = next {
+            let Value::Weight(weight) = value else {
                 return Err(CheckpointError::Unknown(format!("node {} has rows, not groups", node.0)));
             };
             rows.push(key[prefix.len()..].into());

@@ -1,7 +1,7 @@
 //! The byte layout of a run, format 1. Numbers of fixed length are little-endian; a varint is LEB128, 7 bits a byte, least first.
 //!
 //! ```text
-//! limits   key ≤ 64 KiB · value ≤ 16 MiB · entries in a block < 2^16 · blocks < 2^32
+//! limits   key ≤ 16 MiB · value ≤ 16 MiB · entries in a block < 2^16 · blocks < 2^32
 //!          a block is closed when its entries have 32 KiB: larger only by the entry that closed it
 //!
 //! run      = header block* index filter footer

@@ -80,7 +80,7 @@ pub use set::{RunSet, SetScan};
 pub use writer::RunWriter;
 
 /// A key may have this many bytes.
-pub const KEY_BYTES_MAX: usize = 64 << 10;
+pub const KEY_BYTES_MAX: usize = 16 << 20;
 /// A value may have this many bytes.
 pub const VALUE_BYTES_MAX: usize = 16 << 20;
 

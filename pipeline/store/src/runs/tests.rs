@@ -182,7 +182,7 @@ fn the_largest_keys_and_values_are_kept_and_larger_ones_refused() {
     assert_eq!(run.get(b"z").expect("a whole run"), Some(OwnedChange::Delete));
     let mut writer = RunWriter::create(&*place.storage, "b.run").expect("a new file");
     let error = writer.push(&[&long[..], b"k"].concat(), Change::Delete).expect_err("a long key");
-    assert_eq!(error.to_string(), "b.run: a key of 65537 bytes is larger than the 65536 that one can have");
+    assert_eq!(error.to_string(), "b.run: a key of 16777217 bytes is larger than the 16777216 that one can have");
     let error = writer.push(b"k", Change::Put(&[&large[..], b"v"].concat())).expect_err("a large value");
     assert_eq!(error.to_string(), "b.run: a value of 16777217 bytes is larger than the 16777216 that one can have");
 }
