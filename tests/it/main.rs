@@ -8,6 +8,7 @@ mod homework_words;
 mod licences;
 mod log;
 mod program;
+mod restart;
 mod sql_errors;
 mod udfs;
 mod workspace;

@@ -73,6 +73,10 @@ fn checksum(json: &str) -> String {
 /// What must be the same for state to be of use: the nodes with their schemas, and what else the planner says that the
 /// results depend on.
 pub(crate) fn fingerprint(graph: &Graph, identity: &str) -> String {
-    let schemas: Vec<_> = graph.nodes.iter().map(|node| &node.schema).collect();
-    format!("{:016x}", hash_key(format!("{identity}\n{graph}\n{schemas:?}").as_bytes()))
+    let mut text = format!("{identity}\n{graph}\n");
+    for field in graph.nodes.iter().flat_map(|node| node.schema.fields()) {
+        // Not the whole field: its metadata has no order.
+        text.push_str(&format!("{} {} {}\n", field.name(), field.data_type(), field.is_nullable()));
+    }
+    format!("{:016x}", hash_key(text.as_bytes()))
 }

@@ -40,6 +40,13 @@ fn pipeline(status: &Status) -> Value {
         "derived": status.derived,
         "derived_refused": status.derived_refused,
         "watermarks": watermarks,
+        "checkpoint": {
+            "epoch": status.checkpoint.last.map(|(epoch, _)| epoch.0),
+            "upto": status.checkpoint.last.map(|(_, upto)| upto.0),
+            "started_after": status.checkpoint.started_after.0,
+            "discarded": status.checkpoint.discarded,
+            "failed": status.checkpoint.failed,
+        },
     })
 }
 
