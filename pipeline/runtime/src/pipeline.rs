@@ -6,7 +6,7 @@ use crate::engine::{Engine, Stop};
 use crate::error::RuntimeError;
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
-use chalk_catalog::{ControlEvent, SystemTopic, TopicId};
+use chalk_catalog::{ControlEvent, TopicId};
 use chalk_connect::{FileSink, FileSource, Sink, Source as _};
 use chalk_event::{CommitSeq, Epoch};
 use chalk_graph::options::SourceOptions;
@@ -148,7 +148,8 @@ impl Drop for Handle {
 /// When a topic is missing, a file cannot be opened, or threads cannot be started.
 pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result<Handle, RuntimeError> {
     let log = Arc::clone(door.log());
-    let journal = Journal::read(&*log, &pipeline.name)?;
+    let journal = log.journal();
+    let committed = journal.pipelines.get(&pipeline.name).map(|committed| committed.upto);
     let stats = Arc::new(Stats::default());
     let sources = sources(&pipeline.graph, &*log)?;
     let (targets, views) = targets(&pipeline.graph, &*log, options)?;
@@ -165,7 +166,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         topics,
         closers: Engine::new_closers(&dataflow),
         epoch_bytes_max: options.epoch_bytes_max,
-        committed: journal.committed.unwrap_or_default(),
+        committed: committed.unwrap_or_default(),
         out,
         stop: stopped,
         dataflow,
@@ -178,7 +179,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         pipeline: pipeline.name.clone(),
         door: Arc::clone(door),
         targets,
-        committed: journal.committed,
+        committed,
         publisher,
         snapshot,
         unsettled: VecDeque::new(),
@@ -194,7 +195,8 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
             && let Some(SourceOptions::SingleFile(file)) = &source.options
             && !options.quiet
         {
-            let (position, lines) = journal.sources.get(&source.table).copied().unwrap_or_default();
+            let read = journal.sources.get(&source.table);
+            let (position, lines) = read.map_or((0, 0), |read| (read.position, read.lines));
             let reader = FileSource::open(&options.directory.join(&file.path), position)?;
             let topic = topic_id(&*log, &source.topic)?;
             let (door, table) = (Arc::clone(door), source.table.clone());
@@ -221,31 +223,6 @@ fn spawn(
         .name(name.to_owned())
         .spawn(work)
         .map_err(|error| RuntimeError::Threads(error.to_string()))
-}
-
-/// What earlier runs have committed.
-#[derive(Default)]
-struct Journal {
-    committed: Option<CommitSeq>,
-    sources: HashMap<String, (u64, u64)>,
-}
-
-impl Journal {
-    fn read(log: &dyn EventLog, name: &str) -> Result<Self, RuntimeError> {
-        let mut journal = Self::default();
-        for event in log.control_events(SystemTopic::Journal.id())? {
-            match event {
-                ControlEvent::EpochCommitted { pipeline, upto, .. } if pipeline == name => {
-                    journal.committed = Some(upto);
-                }
-                ControlEvent::SourceRead { table, position, lines } => {
-                    journal.sources.insert(table, (position, lines));
-                }
-                _ => {}
-            }
-        }
-        Ok(journal)
-    }
 }
 
 fn topic_id(log: &dyn EventLog, name: &str) -> Result<TopicId, RuntimeError> {
