@@ -7,7 +7,7 @@ use crate::engine::{CheckpointTimes, Engine, Stop};
 use crate::error::RuntimeError;
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
-use chalk_catalog::{ControlEvent, SystemTopic, TopicId};
+use chalk_catalog::{ControlEvent, TopicId};
 use chalk_connect::{FileSink, FileSource, Sink, Source as _};
 use chalk_event::{CommitSeq, Epoch, EventTime, Watermark};
 use chalk_graph::options::SourceOptions;
@@ -155,7 +155,9 @@ impl Drop for Handle {
 /// When a topic is missing, a file cannot be opened, or threads cannot be started.
 pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result<Handle, RuntimeError> {
     let log = Arc::clone(door.log());
-    let journal = Journal::read(&*log, &pipeline.name)?;
+    let journal = log.journal();
+    let last = journal.pipelines.get(&pipeline.name);
+    let committed = last.map(|last| last.upto);
     let stats = Arc::new(Stats::default());
     let begin = Begin::new(pipeline, &*log, options, &stats)?;
     let topics: Vec<TopicId> = begin.sources.iter().map(|source| source.topic).collect();
@@ -190,13 +192,13 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         topics,
         closers: Engine::new_closers(&begin.dataflow),
         epoch_bytes_max: options.epoch_bytes_max,
-        committed: journal.committed.unwrap_or_default(),
+        committed: committed.unwrap_or_default(),
         out,
         stop: stopped,
         checkpoints,
         dataflow: begin.dataflow,
         sources: begin.sources,
-        epoch: begin.snapshot.epoch.max(journal.epoch),
+        epoch: last.map_or(Epoch(0), |last| last.epoch).max(begin.snapshot.epoch),
         position: begin.snapshot.upto,
         stats: Arc::clone(&stats),
     };
@@ -204,7 +206,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         pipeline: pipeline.name.clone(),
         door: Arc::clone(door),
         targets: begin.targets,
-        committed: journal.committed,
+        committed,
         publisher,
         saver,
         changed_views: BTreeMap::new(),
@@ -223,7 +225,8 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
             && let Some(SourceOptions::SingleFile(file)) = &source.options
             && !options.quiet
         {
-            let (position, lines) = journal.sources.get(&source.table).copied().unwrap_or_default();
+            let read = journal.sources.get(&source.table);
+            let (position, lines) = read.map_or((0, 0), |read| (read.position, read.lines));
             let reader = FileSource::open(&options.directory.join(&file.path), position)?;
             let topic = topic_id(&*log, &source.topic)?;
             let (door, table) = (Arc::clone(door), source.table.clone());
@@ -341,32 +344,6 @@ fn spawn(
         .name(name.to_owned())
         .spawn(work)
         .map_err(|error| RuntimeError::Threads(error.to_string()))
-}
-
-/// What earlier runs have committed.
-#[derive(Default)]
-struct Journal {
-    committed: Option<CommitSeq>,
-    epoch: Epoch,
-    sources: HashMap<String, (u64, u64)>,
-}
-
-impl Journal {
-    fn read(log: &dyn EventLog, name: &str) -> Result<Self, RuntimeError> {
-        let mut journal = Self::default();
-        for event in log.control_events(SystemTopic::Journal.id())? {
-            match event {
-                ControlEvent::EpochCommitted { pipeline, upto, epoch } if pipeline == name => {
-                    (journal.committed, journal.epoch) = (Some(upto), epoch);
-                }
-                ControlEvent::SourceRead { table, position, lines } => {
-                    journal.sources.insert(table, (position, lines));
-                }
-                _ => {}
-            }
-        }
-        Ok(journal)
-    }
 }
 
 fn topic_id(log: &dyn EventLog, name: &str) -> Result<TopicId, RuntimeError> {
