@@ -156,6 +156,20 @@ fn sets_say_what_a_map_says() {
 }
 
 #[test]
+fn a_merge_that_is_stopped_leaves_nothing() {
+    let place = Place::new();
+    let keys: Vec<[u8; 4]> = (0..5000_u32).map(u32::to_be_bytes).collect();
+    let mut set = RunSet::open(Arc::clone(&place.storage), &[] as &[&str]).expect("no runs");
+    for name in ["0.run", "1.run"] {
+        set.push(place.write(name, keys.iter().map(|key| (&key[..], Change::Add(1)))));
+    }
+    assert!(set.merge_while(0..2, "2.run", &|| false).expect("whole runs").is_none());
+    assert_eq!(place.storage.list().expect("a folder"), ["0.run", "1.run"]);
+    let merged = set.merge_while(0..2, "2.run", &|| true).expect("whole runs").expect("a run");
+    assert_eq!(merged.get(&keys[7]).expect("a whole run"), Some(OwnedChange::Add(2)));
+}
+
+#[test]
 fn a_scan_begins_where_it_is_told() {
     let place = Place::new();
     let keys: Vec<[u8; 8]> = (0..20_000_u64).map(|number| (2 * number).to_be_bytes()).collect();
