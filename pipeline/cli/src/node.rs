@@ -5,7 +5,7 @@ use crate::graders::graders;
 use crate::project::ProjectFiles;
 use chalk_connect::{LineSink, Sink};
 use chalk_event::PartitionId;
-use chalk_ingest::Door;
+use chalk_ingest::{Door, DoorOptions};
 use chalk_log::{CommitLog, EventLog, Holder, LogError, LogOptions};
 use chalk_plan::{Project, SqlFile};
 use chalk_runtime::{Checkpoints, Handle, Options, Pipeline};
@@ -106,7 +106,9 @@ impl Node {
                 log.ensure_topic(&topic.name, avsc, chalk_catalog::TopicSchema::NO_ENVELOPE)?;
             }
         }
-        let door = Arc::new(Door::open(Arc::clone(&log), system_clock())?);
+        let ids = Arc::new(LocalFiles::at(&data.join("ids")).map_err(LogError::from)?);
+        let door = DoorOptions::new(system_clock()).keeping_ids_in(ids);
+        let door = Arc::new(Door::open(Arc::clone(&log), door)?);
         let options = Options {
             shards: available_parallelism().map_or(1, usize::from),
             epoch_bytes_max: EPOCH_BYTES_MAX,

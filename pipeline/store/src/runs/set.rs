@@ -13,6 +13,9 @@ const RUNS_MERGED: usize = 4;
 /// Runs of fewer bytes are of the smallest size; each further size has [`RUNS_MERGED`] times the bytes.
 const SMALLEST_BYTES: u64 = 16 << 10;
 
+/// A merge goes this many keys before it asks whether to go on.
+const STEPS_BEFORE_ASKING: u64 = 1024;
+
 /// Runs, oldest first, read as one. Cloning it is cheap: a clone goes on reading the runs that it was made of, so that one
 /// thread can merge what another reads.
 #[derive(Clone, Debug)]
@@ -98,12 +101,43 @@ impl RunSet {
     /// # Panics
     /// When `range` is not within the runs.
     pub fn merge(&self, range: Range<usize>, name: &str) -> Result<Run, RunError> {
+        self.write_merged(range, name, &|| true)?;
+        Run::open(&*self.storage, name)
+    }
+
+    /// As [`RunSet::merge`], but gives up, leaves nothing behind and gives `None` once `go_on` says no; it is asked every
+    /// millisecond or so.
+    ///
+    /// # Errors
+    /// As for [`RunSet::merge`].
+    ///
+    /// # Panics
+    /// As [`RunSet::merge`].
+    pub fn merge_while(
+        &self,
+        range: Range<usize>,
+        name: &str,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Run>, RunError> {
+        let written = self.write_merged(range, name, go_on);
+        if !matches!(written, Ok(true)) {
+            self.storage.remove(name)?;
+        }
+        if written? { Run::open(&*self.storage, name).map(Some) } else { Ok(None) }
+    }
+
+    fn write_merged(&self, range: Range<usize>, name: &str, go_on: &dyn Fn() -> bool) -> Result<bool, RunError> {
         let is_oldest = range.start == 0;
         let runs = &self.runs[range];
         let keys = runs.iter().map(|run| run.info().entries).sum();
         let mut writer = RunWriter::create_for(&*self.storage, name, keys)?;
         let mut merged = Merged::of(runs, &[]);
+        let mut steps = 0_u64;
         while merged.step()? {
+            steps += 1;
+            if steps.is_multiple_of(STEPS_BEFORE_ASKING) && !go_on() {
+                return Ok(false);
+            }
             let (key, change) = merged.current()?;
             match change {
                 Change::Add(0) => {}
@@ -113,7 +147,7 @@ impl RunSet {
             }
         }
         writer.finish()?;
-        Run::open(&*self.storage, name)
+        Ok(true)
     }
 
     /// Puts a merged run in the place of those that it was made of, and gives their names. Runs may have been pushed since
