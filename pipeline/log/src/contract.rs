@@ -217,7 +217,8 @@ impl Future for Pending {
 ///   everything and never changes.
 /// - **Durable before visible.** A [`Pending`] resolves, [`EventLog::durable`] moves and reads return a commit only after its
 ///   bytes are synced.
-/// - **Bounded.** [`EventLog::append`] blocks while too much is waiting to be written.
+/// - **Bounded.** [`EventLog::append`] blocks while too much is waiting to be written. Neither memory nor the time to open
+///   grows with history.
 /// - **Fail-stop.** After a failed write or sync every later append fails; reads go on.
 pub trait EventLog: Send + Sync {
     /// Takes a place in the order. Blocks while the queue is full: never call it on an async task's thread.

@@ -10,6 +10,7 @@
 //!   body        Arrow batches to bytes and back
 //!   queue       appends that wait for the writer
 //!   writer      group commit: one thread, one sync for whatever has arrived
+//!   shared      what is durable, and where in it to look
 //!   tail_cache  the newest commits in memory
 //!   index       where the commits and frames of one segment stand
 //!   lanes       tails and sizes of partitions

@@ -43,7 +43,10 @@ impl Storage for LocalFiles {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(fail())? {
             let entry = entry.map_err(fail())?;
-            if let (true, Some(name)) = (entry.path().is_file(), entry.file_name().to_str()) {
+            // The entry knows its kind: asking the file itself would take longer than everything else. Links are followed.
+            let kind = entry.file_type().map_err(fail())?;
+            let is_file = kind.is_file() || kind.is_symlink() && entry.path().is_file();
+            if let (true, Some(name)) = (is_file, entry.file_name().to_str()) {
                 names.push(name.to_owned());
             }
         }

@@ -31,18 +31,19 @@
 //!            40  4 length of body      44 4 CRC32C of body
 //! body     =  0  4 length of message
 //!             4  . Arrow IPC record batch message (the schema is the catalogue's)
-//!             .  . its buffers, from 16 rows on as LZ4 frames
+//!             .  . its buffers at multiples of 8; from 16 rows on as LZ4 frames
 //!
-//! footer   = index control lanes ending        once sealed
+//! footer   = index control lanes ending        once sealed; parts of it are read when they are needed
 //!
 //!            The index finds what stands in this segment. Everything else says how things are at its end, so that a log is
 //!            opened by its last footer whatever came before.
 //!
 //! index    = (number of frames, nanoseconds since the commit before, frame*) of each commit, in order
-//! frame    = lane number, rows, schema, length of body, all of these and those above as LEB128; 4 CRC32C of body
-//!            Positions and base offsets follow from lengths and rows.
+//! frame    = lane number, rows, schema, length of body; 4 CRC32C of body
+//!            All but the checksum as LEB128. Positions and base offsets follow from lengths and rows.
 //!
-//! control  = body of the control events that lead to the topics and the journal as they are
+//! control  = body of the control events that lead to the topics and the journal as they are: all of the catalogue, and the
+//!            last of each pipeline and bounded source
 //!
 //! lane     =  0  4 topic    4  2 partition     for every partition that has rows, in order; its place is its lane number
 //!             6  2 flags: bit 0 = has event times in this segment

@@ -13,6 +13,7 @@ mod reader;
 mod recovery;
 mod sealed;
 mod segment;
+mod shared;
 mod tail_cache;
 mod writer;
 
@@ -22,18 +23,15 @@ use crate::contract::{Append, Commit, EventLog, Frame, FrameToAppend, LogError, 
 use chalk_catalog::{ControlEvent, Journal, SystemTopic, TopicDef, TopicId, TopicSchema, Topics};
 use chalk_event::{CommitSeq, IngestTime, Offset, PartitionId};
 use chalk_store::{LocalFiles, Storage, StorageError};
-use control::Control;
 use fence::Fence;
-use footer::Segments;
 use format::COMMIT_BYTES_MAX;
-use index::FrameToRead;
-use lanes::{LaneKey, Lanes};
 use queue::{EncodedFrame, Queue, Waiting};
 use recovery::HasHeader;
 use sealed::{Footers, IndexedSegment};
 use segment::SegmentFile;
+use shared::{Shared, State};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tail_cache::TailCache;
 use tokio::sync::{oneshot, watch};
@@ -84,45 +82,6 @@ pub struct CommitLog {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What writer and readers share.
-struct Shared {
-    state: RwLock<State>,
-    footers: Footers,
-    durable: watch::Sender<CommitSeq>,
-}
-
-/// What is durable.
-struct State {
-    /// The first commits of sealed segments.
-    sealed: Arc<Vec<CommitSeq>>,
-    /// The sealed segments taken together.
-    segments: Segments,
-    /// The segment that is written to. Whatever else there is was sealed before.
-    open: Option<IndexedSegment>,
-    lanes: Lanes,
-    control: Control,
-    cache: TailCache,
-    stopped: Option<String>,
-}
-
-impl Shared {
-    fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn stop(&self, error: &LogError) {
-        self.state_mut().stopped = Some(error.to_string());
-    }
-
-    fn stopped(&self) -> LogError {
-        LogError::Stopped(self.state().stopped.clone().unwrap_or_else(|| "it was closed".to_owned()))
-    }
-}
-
 impl CommitLog {
     /// Opens the log of a data directory, creating it when there is none, and takes the directory's lock.
     ///
@@ -133,19 +92,17 @@ impl CommitLog {
         let fence = Fence::take(directory, holder)?;
         let recovered = recovery::recover(&*storage)?;
         let (durable_sender, durable) = watch::channel(recovered.last_commit);
-        let shared = Arc::new(Shared {
-            state: RwLock::new(State {
-                sealed: Arc::new(recovered.sealed),
-                segments: recovered.segments,
-                open: None,
-                lanes: recovered.lanes,
-                control: recovered.control,
-                cache: TailCache::new(options.cache_bytes_max),
-                stopped: None,
-            }),
-            footers: Footers::new(Arc::clone(&storage), options.footers_bytes_max),
-            durable: durable_sender,
-        });
+        let state = State {
+            sealed: Arc::new(recovered.sealed),
+            segments: recovered.segments,
+            open: None,
+            lanes: recovered.lanes,
+            control: recovered.control,
+            cache: TailCache::new(options.cache_bytes_max),
+            stopped: None,
+        };
+        let footers = Footers::new(Arc::clone(&storage), options.footers_bytes_max);
+        let shared = Arc::new(Shared::new(state, footers, durable_sender));
         let node = node_of(directory);
         let open = match recovered.open {
             None => None,
@@ -208,78 +165,6 @@ impl CommitLog {
         self.queue.push(waiting).map_err(|_| self.shared.stopped())?;
         Ok(Pending(pending))
     }
-
-    /// Frames of `topics` in commits from `from` to `upto`, of one place where they are kept, until they have `bytes_max`;
-    /// the last commit looked at; and how many bytes they have.
-    fn step(
-        &self,
-        from: CommitSeq,
-        upto: CommitSeq,
-        topics: &[TopicId],
-        bytes_max: usize,
-    ) -> Result<(Vec<Commit>, CommitSeq, usize), LogError> {
-        let (known, sealed) = {
-            let state = self.shared.state();
-            let known = Arc::clone(&state.control.topics);
-            if let Some((cached, bytes)) = state.cache.commits_from(from, upto, topics, bytes_max) {
-                drop(state);
-                let last = cached.last().map_or(from, |cached| cached.seq);
-                let commits = cached.iter().filter_map(|cached| cached.read(topics, &known).transpose());
-                return Ok((commits.collect::<Result<_, _>>()?, last, bytes));
-            }
-            if let Some(open) = state.open.as_ref().filter(|open| open.index.first() <= from) {
-                let (frames, last) = open.index.frames_after(from, upto, topics, bytes_max);
-                let segment = open.segment.clone();
-                drop(state);
-                return read_commits(&segment, &frames, last, &known);
-            }
-            (known, Arc::clone(&state.sealed))
-        };
-        let place = sealed.partition_point(|&first| first <= from);
-        let Some(&first) = place.checked_sub(1).and_then(|place| sealed.get(place)) else {
-            return Err(LogError::Damaged {
-                file: segment::name_of(from),
-                commit: from,
-                position: 0,
-                what: "no segment has this commit".to_owned(),
-            });
-        };
-        let summary = self.shared.footers.summary(first)?;
-        if !summary.lanes.iter().any(|((topic, _), lane)| lane.first < lane.tail && topics.contains(&topic)) {
-            return Ok((Vec::new(), summary.ending.last.0.min(upto), 0));
-        }
-        let segment = self.shared.footers.index(first)?;
-        let (frames, last) = segment.index.frames_after(from, upto, topics, bytes_max);
-        read_commits(&segment.segment, &frames, last, &known)
-    }
-
-    /// Frames of a partition that stand in the segment that has `from`, as [`EventLog::read_partition`]; and the topics that
-    /// say how to read them.
-    #[expect(clippy::type_complexity, reason = "where to read, what, and how")]
-    fn frames_from(
-        &self,
-        key: LaneKey,
-        from: Offset,
-        bytes_max: usize,
-    ) -> Result<Option<(SegmentFile, Vec<FrameToRead>, Arc<Topics>)>, LogError> {
-        let (sealed, topics) = {
-            let state = self.shared.state();
-            let topics = Arc::clone(&state.control.topics);
-            let lane = state.lanes.get(key);
-            if from >= lane.tail {
-                return Ok(None);
-            }
-            if let Some(open) = state.open.as_ref().filter(|_| lane.first <= from) {
-                return Ok(Some((open.segment.clone(), open.index.frames_from(key, from, bytes_max), topics)));
-            }
-            (Arc::clone(&state.sealed), topics)
-        };
-        let Some(first) = self.shared.footers.of_offset(&sealed, key, from)? else {
-            return Ok(None);
-        };
-        let segment = self.shared.footers.index(first)?;
-        Ok(Some((segment.segment.clone(), segment.index.frames_from(key, from, bytes_max), topics)))
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -303,23 +188,6 @@ fn encode(frame: FrameToAppend) -> Result<EncodedFrame, LogError> {
     let row_count = rows.num_rows() as u32;
     let kept = tail_cache::worth_keeping(rows, &body);
     Ok(EncodedFrame { topic, partition, schema, event_times, row_count, body, body_crc, kept })
-}
-
-/// Reads frames of whole commits; gives `last` back, and how many bytes that were.
-fn read_commits(
-    segment: &SegmentFile,
-    frames: &[FrameToRead],
-    last: CommitSeq,
-    topics: &Topics,
-) -> Result<(Vec<Commit>, CommitSeq, usize), LogError> {
-    let bytes = frames.iter().map(|frame| frame.body_bytes as usize).sum();
-    let mut read = reader::read_frames(segment, frames, topics)?.into_iter();
-    let commits = frames.chunk_by(|one, next| one.commit == next.commit).map(|commit| Commit {
-        seq: commit[0].commit,
-        time: commit[0].time,
-        frames: read.by_ref().take(commit.len()).collect(),
-    });
-    Ok((commits.collect(), last, bytes))
 }
 
 /// Says why frames of `old` could not be read as `new`.
@@ -432,7 +300,7 @@ impl EventLog for CommitLog {
         let durable = *self.durable.borrow();
         while looked_at < durable && bytes < bytes_max {
             let step_bytes_max = (bytes_max - bytes).min(STEP_BYTES_MAX);
-            let (more, last, read) = self.step(looked_at.next(), durable, topics, step_bytes_max)?;
+            let (more, last, read) = self.shared.step(looked_at.next(), durable, topics, step_bytes_max)?;
             commits.extend(more);
             looked_at = last;
             bytes += read;
@@ -450,7 +318,7 @@ impl EventLog for CommitLog {
         let (mut frames, mut bytes, mut next) = (Vec::new(), 0, from);
         while bytes < bytes_max {
             let step_bytes_max = (bytes_max - bytes).min(STEP_BYTES_MAX);
-            let found = self.frames_from((topic, partition), next, step_bytes_max)?;
+            let found = self.shared.frames_from((topic, partition), next, step_bytes_max)?;
             let Some((segment, places, topics)) = found else { break };
             let Some(last) = places.last() else { break };
             next = Offset(last.base_offset.0 + u64::from(last.rows));
@@ -477,7 +345,7 @@ impl EventLog for CommitLog {
     }
 
     fn commit_of(&self, topic: TopicId, partition: PartitionId, offset: Offset) -> Result<Option<CommitSeq>, LogError> {
-        let found = self.frames_from((topic, partition), offset, 1)?;
+        let found = self.shared.frames_from((topic, partition), offset, 1)?;
         Ok(found.and_then(|(_, frames, _)| Some(frames.first()?.commit)))
     }
 

@@ -1,12 +1,12 @@
 //! Group commit: one thread takes whatever has arrived, writes it, syncs once, then acknowledges.
 
-use super::Shared;
 use super::footer;
 use super::format::{CommitHead, FrameHead, HEADER_BYTES, SegmentHeader};
 use super::index::Index;
 use super::lanes::LaneKey;
 use super::queue::{Queue, Waiting};
 use super::segment::{SegmentFile, name_of};
+use super::shared::Shared;
 use super::tail_cache::{CachedCommit, CachedFrame, CachedRows};
 use crate::contract::{Appended, LogError};
 use chalk_catalog::ControlEvent;
