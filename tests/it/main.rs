@@ -1,6 +1,7 @@
 //! What concerns more than one crate: the map of the project, its licences, its words; and the program as it is used.
 
 mod architecture;
+mod boards;
 mod commands;
 mod crash;
 mod demo;

@@ -74,7 +74,8 @@ impl Dataflow {
             stages.push(match (&node.kind, key_columns(node)) {
                 (NodeKind::Source(_), _) => Stage::Source,
                 (NodeKind::Sink(_), _) => Stage::Sink,
-                (_, None) => Stage::Stateless(build(shards)?),
+                // Work that is split has to be put together again, which copies.
+                (kind, None) => Stage::Stateless(build(if kind.is_selection() { 1 } else { shards })?),
                 (_, Some(keys)) => {
                     // Without key columns there is one group, which one shard owns.
                     let shards = if keys.iter().all(Vec::is_empty) { 1 } else { shards };

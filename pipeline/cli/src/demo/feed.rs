@@ -55,7 +55,7 @@ struct InLog {
 impl InLog {
     fn of(node: &Node, runtime: &tokio::runtime::Runtime) -> Result<Self, CliError> {
         let topics = node.log.topics();
-        let made = topics.user().filter(|topic| !Event::columns(topic.name()).is_empty());
+        let made = topics.user().filter(|topic| Event::columns(topic.name()).next().is_some());
         let sql = format!("SELECT count(*) FROM dead_letters WHERE source = '{SOURCE}'");
         let result = runtime.block_on(node.queries().run(&sql));
         let result = result.map_err(|error| CliError::other(error.to_string()))?;
