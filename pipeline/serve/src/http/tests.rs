@@ -1,4 +1,5 @@
 use super::*;
+use crate::app::PipelineReport;
 use crate::queries::QueryLimits;
 use crate::testing::{Node, order};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ struct Served {
 async fn serve(limits: QueryLimits, report: Option<PipelineReport>) -> Served {
     let node = Node::new();
     node.publish(7, &[("totals", &[("north", 1, 40), ("south", 1, 20)])]);
-    let app = App::with_report(node.limited(limits), Arc::clone(&node.door), Arc::new(move || report.clone()));
+    let app = App::with_report(node.limited(limits), Arc::clone(&node.door), Arc::new(move || report.clone()), crate::testing::clock());
     let server = Server::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
     let (address, (stop, stopped)) = (server.address(), oneshot::channel::<()>());
     let shutdown = async {

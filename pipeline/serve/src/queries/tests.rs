@@ -119,14 +119,12 @@ async fn a_query_sees_one_snapshot() {
 #[tokio::test]
 async fn topics_end_where_the_query_began() {
     use crate::tables::{Catalogs, QueryTables};
-    use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
     use datafusion::prelude::{SessionConfig, SessionContext};
     let node = node();
-    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
-    let tables = Arc::new(QueryTables::pinned(&node.log, node.queries().snapshot(), &pool));
+    let tables = Arc::new(QueryTables::pinned(&node.log, node.queries().snapshot()));
     let config = SessionConfig::new().with_default_catalog_and_schema("chalk", "public");
     let context = SessionContext::new_with_config(config.with_create_default_catalog_and_schema(false));
-    context.register_catalog_list(Arc::new(Catalogs::of(tables)));
+    context.register_catalog_list(Arc::new(Catalogs::of(tables, None)));
     node.submit(&order(9, "north", 1));
     let batches = context.sql("SELECT id FROM orders").await.expect("a plan").collect().await.expect("rows");
     assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 3);
@@ -191,28 +189,25 @@ fn quoted(text: &str) -> &str {
 async fn a_range_is_all_that_is_read() {
     use crate::view_table::ViewTable;
     use datafusion::catalog::TableProvider;
-    use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
-    use datafusion::logical_expr::TableProviderFilterPushDown::{Inexact, Unsupported};
+    use datafusion::logical_expr::TableProviderFilterPushDown::{Exact, Unsupported};
     use datafusion::prelude::{SessionContext, col, lit};
     let all: Vec<Total> = (0..100).map(|day| (if day < 90 { "a" } else { "b" }, day, 0)).collect();
-    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
-    let held = Arc::new(MemoryConsumer::new("views").register(&pool));
-    let table = ViewTable::new(crate::testing::totals("totals", &all), Arc::clone(&held));
+    let table = ViewTable::new(crate::testing::totals("totals", &all));
     let (shop, day, total) = (col("shop").eq(lit("b")), col("day").eq(lit(95_i64)), col("total").eq(lit(0_i64)));
     let pushed = |filters: &[&datafusion::prelude::Expr]| table.supports_filters_pushdown(filters).expect("an answer");
-    assert_eq!(pushed(&[&shop, &total]), [Inexact, Unsupported]);
-    assert_eq!(pushed(&[&total, &day, &shop]), [Inexact, Inexact, Inexact]);
+    assert_eq!(pushed(&[&shop, &total]), [Exact, Unsupported]);
+    assert_eq!(pushed(&[&total, &day, &shop]), [Exact, Exact, Exact]);
+    assert_eq!(pushed(&[&shop, &col("shop").eq(lit("a"))]), [Exact, Unsupported]);
     assert_eq!(pushed(&[&day]), [Unsupported]);
     assert_eq!(pushed(&[&col("shop").gt(lit("b"))]), [Unsupported]);
     let state = SessionContext::new().state();
     let mut read = Vec::new();
-    for filters in [vec![], vec![shop.clone()], vec![shop, day]] {
-        let plan = table.scan(&state, None, &filters, None).await.expect("a plan");
+    for (filters, limit) in [(vec![], None), (vec![], Some(7)), (vec![shop.clone()], None), (vec![shop, day], None)] {
+        let plan = table.scan(&state, None, &filters, limit).await.expect("a plan");
         let batches = datafusion::physical_plan::collect(plan, state.task_ctx()).await.expect("rows");
         read.push(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>());
     }
-    assert_eq!(read, [100, 10, 1]);
-    assert!(held.size() > 0);
+    assert_eq!(read, [100, 7, 10, 1]);
 }
 
 #[tokio::test]
@@ -237,7 +232,7 @@ async fn files_cannot_be_reached() {
         assert_eq!(error.kind, QueryErrorKind::Mistake, "{sql}: {error}");
     }
     let local = datafusion::execution::object_store::ObjectStoreUrl::local_filesystem();
-    assert!(super::no_object_stores().get_store(local.as_ref()).is_err());
+    assert!(super::session::no_object_stores().get_store(local.as_ref()).is_err());
     assert_eq!(std::fs::read_to_string(directory.path().join("x.csv")).expect("still there"), "a\n1\n");
 }
 
