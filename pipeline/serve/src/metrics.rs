@@ -264,9 +264,9 @@ fn pipeline(registry: &mut Registry, app: &App) {
 fn process(registry: &mut Registry) {
     let stat = std::fs::read_to_string("/proc/self/stat").ok();
     if let Some(seconds) = stat.and_then(|stat| cpu_seconds(&stat)) {
-        let family = Family::<Labels, Counter<f64, AtomicU64>>::default();
-        family.get_or_create(&Vec::new()).inc_by(seconds);
-        registry.register_with_unit("process_cpu", "User and system time", Unit::Seconds, family);
+        let counter = Counter::<f64, AtomicU64>::default();
+        counter.inc_by(seconds);
+        registry.register_with_unit("process_cpu", "User and system time", Unit::Seconds, counter);
     }
     let status = std::fs::read_to_string("/proc/self/status").ok();
     if let Some(bytes) = status.and_then(|status| resident_bytes(&status)) {

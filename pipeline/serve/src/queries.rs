@@ -110,11 +110,21 @@ pub(crate) struct Prepared {
     sql: String,
     dialect: Dialect,
     hints: Vec<Option<DataType>>,
-    lookup: Option<Arc<Lookup>>,
+    /// As it was planned, unless it was not.
+    parsed: Option<Parsed>,
+    /// What is done instead, and the values in the statement itself.
+    lookup: Option<(Arc<Lookup>, Vec<ScalarValue>)>,
     /// `$1`, `$2`, …; none for a number that does not occur.
     pub(crate) parameters: Vec<Option<FieldRef>>,
     /// The columns of its answers.
     pub(crate) schema: SchemaRef,
+}
+
+/// A statement that could be planned, and the session in which.
+#[derive(Clone, Debug)]
+struct Parsed {
+    statement: Statement,
+    session: Dialect,
 }
 
 /// Read-only SQL over the views and topics of a node.
@@ -221,19 +231,22 @@ impl Queries {
     ) -> Result<Prepared, QueryError> {
         let prepared = async {
             let tokens = statement::tokens(sql, &self.limits)?;
-            let looked_up = template(&tokens).filter(|(_, values)| values.is_empty());
-            let lookup = match looked_up {
-                Some((text, _)) => self.lookup(&text).await,
+            let lookup = match template(&tokens) {
+                Some((text, values)) => self.lookup(&text).await.map(|lookup| (lookup, values)),
                 None => None,
             };
-            let (schema, parameters) = match &lookup {
-                Some(lookup) => (Arc::clone(lookup.schema()), lookup.parameters().to_vec()),
+            let (schema, parameters, parsed) = match &lookup {
+                // Values in the statement are no parameters.
+                Some((lookup, values)) if values.is_empty() => {
+                    (Arc::clone(lookup.schema()), lookup.parameters().to_vec(), None)
+                }
+                Some((lookup, _)) => (Arc::clone(lookup.schema()), Vec::new(), None),
                 None => {
-                    let (planned, _) = self.plan(sql, tokens, dialect, &self.pinned(), hints).await?;
-                    (Arc::new(planned.plan.schema().as_arrow().clone()), planned.parameters)
+                    let (planned, parsed) = self.plan(sql, tokens, dialect, &self.pinned(), hints).await?;
+                    (Arc::new(planned.plan.schema().as_arrow().clone()), planned.parameters, Some(parsed))
                 }
             };
-            Ok(Prepared { sql: sql.to_owned(), dialect, hints: hints.to_vec(), lookup, parameters, schema })
+            Ok(Prepared { sql: sql.to_owned(), dialect, hints: hints.to_vec(), parsed, lookup, parameters, schema })
         };
         self.bounded(None, prepared).await
     }
@@ -246,14 +259,20 @@ impl Queries {
         time: Option<Duration>,
     ) -> Result<QueryResult, QueryError> {
         let answer = async {
-            if let Some(lookup) = &prepared.lookup
-                && let Some(result) = self.look_up(lookup, &self.snapshot(), values).await
-            {
-                return result;
+            if let Some((lookup, own)) = &prepared.lookup {
+                let values = if own.is_empty() { values } else { own };
+                if let Some(result) = self.look_up(lookup, &self.snapshot(), values).await {
+                    return result;
+                }
             }
-            let tokens = statement::tokens(&prepared.sql, &self.limits)?;
             let tables = self.pinned();
-            let planned = self.plan(&prepared.sql, tokens, prepared.dialect, &tables, &prepared.hints).await?;
+            let planned = match &prepared.parsed {
+                Some(parsed) => self.plan_parsed(parsed.clone(), &tables, &prepared.hints).await?,
+                None => {
+                    let tokens = statement::tokens(&prepared.sql, &self.limits)?;
+                    self.plan(&prepared.sql, tokens, prepared.dialect, &tables, &prepared.hints).await?
+                }
+            };
             self.collect(planned, &tables, values).await
         };
         self.bounded(time, answer).await
@@ -372,13 +391,13 @@ impl Queries {
         dialect: Dialect,
         tables: &Arc<QueryTables>,
         hints: &[Option<DataType>],
-    ) -> Result<(Planned, &Session), QueryError> {
+    ) -> Result<(Planned, Parsed), QueryError> {
         let of_catalogue = dialect == Dialect::Postgres && catalog::is_asked(&tokens);
         let plain = if of_catalogue {
             None
         } else {
             let planned = match statement::parse(sql, tokens, &self.limits) {
-                Ok(statement) => plan_in(&self.plain, statement, tables, hints).await,
+                Ok(statement) => self.plan_parsed(Parsed { statement, session: Dialect::Plain }, tables, hints).await,
                 Err(error) => Err(error),
             };
             match planned {
@@ -386,13 +405,29 @@ impl Queries {
                 planned => return planned,
             }
         };
-        let postgres = self.postgres()?;
-        let planned = match statement::parse_postgres(sql, &postgres.parser) {
-            Ok(statement) => plan_in(&postgres.session, statement, tables, hints).await,
+        let planned = match statement::parse_postgres(sql, &self.postgres()?.parser) {
+            Ok(statement) => self.plan_parsed(Parsed { statement, session: Dialect::Postgres }, tables, hints).await,
             Err(error) => Err(error),
         };
         // What is wrong with it in our SQL has a place.
         planned.map_err(|error| plain.unwrap_or(error))
+    }
+
+    async fn plan_parsed(
+        &self,
+        parsed: Parsed,
+        tables: &Arc<QueryTables>,
+        hints: &[Option<DataType>],
+    ) -> Result<(Planned, Parsed), QueryError> {
+        let planned = self.session(parsed.session)?.plan(parsed.statement.clone(), tables, hints).await;
+        planned.map(|planned| (planned, parsed)).map_err(|error| told(&error, tables))
+    }
+
+    fn session(&self, dialect: Dialect) -> Result<&Session, QueryError> {
+        Ok(match dialect {
+            Dialect::Plain => &self.plain,
+            Dialect::Postgres => &self.postgres()?.session,
+        })
     }
 
     /// What PostgreSQL's clients expect to find, made when the first of them asks.
@@ -405,10 +440,11 @@ impl Queries {
 
     async fn collect(
         &self,
-        (planned, session): (Planned, &Session),
+        (planned, parsed): (Planned, Parsed),
         tables: &QueryTables,
         values: &[ScalarValue],
     ) -> Result<QueryResult, QueryError> {
+        let session = self.session(parsed.session)?;
         let told = |error: DataFusionError| told(&error, tables);
         let pool: Arc<dyn MemoryPool> = Arc::new(Share::new(self.limits.memory_bytes_max, &self.memory));
         let mut rows = session.start(planned, values, &pool).await.map_err(told)?;
@@ -428,16 +464,6 @@ impl Queries {
         }
         Ok(QueryResult { schema, batches, _held: Some(Arc::new(held)) })
     }
-}
-
-async fn plan_in<'a>(
-    session: &'a Session,
-    statement: Statement,
-    tables: &Arc<QueryTables>,
-    hints: &[Option<DataType>],
-) -> Result<(Planned, &'a Session), QueryError> {
-    let planned = session.plan(statement, tables, hints).await;
-    planned.map(|planned| (planned, session)).map_err(|error| told(&error, tables))
 }
 
 /// The answer has more rows than it may.

@@ -4,6 +4,7 @@
 //! shape is bounded on the tokens, which are flat, before they become a tree.
 
 use crate::error::{About, Limit, QueryError, syntax};
+use crate::pg::rewrite::rewrite;
 use crate::queries::QueryLimits;
 use crate::tables;
 use chalk_plan::Location;
@@ -41,18 +42,34 @@ pub(crate) fn tokens(sql: &str, limits: &QueryLimits) -> Result<Vec<TokenWithSpa
 
 /// The one read-only statement that `tokens` of `sql` are.
 pub(crate) fn parse(sql: &str, tokens: Vec<TokenWithSpan>, limits: &QueryLimits) -> Result<Statement, QueryError> {
+    let writes = writing_keyword(&tokens);
     let dialect = GenericDialect {};
     let parser = DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(limits.nesting_max).build();
     let statements = parser.and_then(|mut parser| parser.parse_statements());
     // The parser knows no place for what is missing at the end.
-    let statements = statements.map_err(|error| QueryError::of_datafusion(&error, &[]).at(Some(end_of(sql))))?;
+    let statements = statements.map_err(|error| match writes {
+        // What is wrong with it does not matter.
+        Some(keyword) => refused(keyword),
+        None => QueryError::of_datafusion(&error, &[]).at(Some(end_of(sql))),
+    })?;
     read_only(statements.into())
+}
+
+/// The word with which a statement begins that is not read-only whatever follows.
+fn writing_keyword(tokens: &[TokenWithSpan]) -> Option<&'static str> {
+    const KEYWORDS: [&str; 20] = [
+        "ALTER", "ANALYZE", "CALL", "CLUSTER", "COMMENT", "COPY", "CREATE", "DELETE", "DO", "DROP", "GRANT", "INSERT",
+        "LOCK", "MERGE", "NOTIFY", "REFRESH", "REINDEX", "REVOKE", "UPDATE", "VACUUM",
+    ];
+    let first = tokens.iter().find(|token| !matches!(token.token, Token::Whitespace(_)))?;
+    let Token::Word(word) = &first.token else { return None };
+    KEYWORDS.into_iter().find(|keyword| word.value.eq_ignore_ascii_case(keyword))
 }
 
 /// The same for the SQL of PostgreSQL's clients, rewritten to what DataFusion knows. Mistakes in it have no place.
 pub(crate) fn parse_postgres(sql: &str, parser: &PostgresCompatibilityParser) -> Result<Statement, QueryError> {
     let statements = parser.parse(sql).map_err(|error| syntax(&error))?;
-    read_only(statements.into_iter().map(|statement| Statement::Statement(Box::new(statement))).collect())
+    read_only(statements.into_iter().map(|statement| Statement::Statement(Box::new(rewrite(statement)))).collect())
 }
 
 fn read_only(mut statements: Vec<Statement>) -> Result<Statement, QueryError> {
@@ -347,6 +364,8 @@ mod tests {
             ("EXECUTE p", "EXECUTE"),
             ("DEALLOCATE p", "DEALLOCATE"),
             ("GRANT SELECT ON orders TO joe", "GRANT SELECT ON"),
+            ("COPY orders TO STDOUT", "COPY"),
+            ("VACUUM (x)", "VACUUM"),
             ("SHOW ALL", "SHOW ALL"),
             ("SHOW FUNCTIONS", "SHOW FUNCTIONS"),
             ("EXPLAIN INSERT INTO orders VALUES (1)", "INSERT INTO"),

@@ -6,19 +6,22 @@
 
 use super::functions;
 use super::settings::SETTINGS;
+use super::types;
 use crate::tables::{CATALOG, PG_CATALOG, QueryTables, SCHEMA};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use async_trait::async_trait;
 use chalk_log::EventLog;
 use chalk_view::Snapshot;
 use datafusion::catalog::view::ViewTable as PlanTable;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemTable, SchemaProvider, TableProvider};
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::provider_as_source;
+use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlanBuilder;
-use datafusion::prelude::{SessionContext, col, lit};
+use datafusion::logical_expr::{LogicalPlanBuilder, TableType};
+use datafusion::prelude::{Expr, SessionContext, col, ident, lit};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
@@ -128,11 +131,39 @@ impl CatalogProvider for Now {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        (name == SCHEMA).then(|| Arc::new(self.tables()) as Arc<dyn SchemaProvider>)
+        (name == SCHEMA).then(|| Arc::new(AsSent(self.tables())) as Arc<dyn SchemaProvider>)
     }
 
     fn register_schema(&self, _: &str, schema: Arc<dyn SchemaProvider>) -> Result<Option<Arc<dyn SchemaProvider>>> {
         Ok(self.postgres.lock().unwrap_or_else(PoisonError::into_inner).replace(schema))
+    }
+}
+
+/// Tables without rows, in the types that clients see.
+#[derive(Debug)]
+struct AsSent(QueryTables);
+
+#[async_trait]
+impl SchemaProvider for AsSent {
+    fn table_names(&self) -> Vec<String> {
+        self.0.names()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let table = self.0.table(name).await?;
+        let as_sent = |table: Arc<dyn TableProvider>| {
+            let fields: Vec<FieldRef> = table.schema().fields().iter().map(types::sent).collect();
+            Arc::new(EmptyTable::new(Arc::new(Schema::new(fields)))) as Arc<dyn TableProvider>
+        };
+        Ok(table.map(as_sent))
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        self.0.table_type(name).await
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.0.table_exist(name)
     }
 }
 
@@ -178,6 +209,10 @@ impl SchemaProvider for PgCatalog {
                     .build()?;
                 Ok(Some(Arc::new(PlanTable::new(ours, None))))
             }
+            "pg_class" => self.with(name, &[("relacl", texts()), ("reloptions", texts()), ("tableoid", id(1259))]).await,
+            "pg_namespace" => self.with(name, &[("tableoid", id(2615))]).await,
+            "pg_type" => self.with(name, &[("tableoid", id(1247))]).await,
+            "pg_proc" => self.with(name, &[("tableoid", id(1255))]).await,
             _ => self.tables.table(name).await,
         }
     }
@@ -188,6 +223,16 @@ impl SchemaProvider for PgCatalog {
 }
 
 impl PgCatalog {
+    /// A table with more columns than it has.
+    async fn with(&self, name: &str, more: &[(&str, Expr)]) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some(table) = self.tables.table(name).await? else { return Ok(None) };
+        let mut columns: Vec<Expr> = table.schema().fields().iter().map(|field| ident(field.name())).collect();
+        let missing = more.iter().filter(|(name, _)| table.schema().column_with_name(name).is_none());
+        columns.extend(missing.map(|(name, value)| value.clone().alias(*name)));
+        let plan = LogicalPlanBuilder::scan(name, provider_as_source(table), None)?.project(columns)?.build()?;
+        Ok(Some(Arc::new(PlanTable::new(plan, None))))
+    }
+
     fn views(&self) -> Result<Arc<dyn TableProvider>> {
         let tables = self.now.tables();
         let names: Vec<&str> = tables.snapshot().views.keys().map(String::as_str).collect();
@@ -199,6 +244,16 @@ impl PgCatalog {
             ("definition", None),
         ], names.len())
     }
+}
+
+/// No texts.
+fn texts() -> Expr {
+    lit(ScalarValue::new_null_list(DataType::Utf8, true, 1))
+}
+
+/// The id of a table of PostgreSQL's.
+fn id(oid: i32) -> Expr {
+    lit(oid)
 }
 
 fn settings() -> Result<Arc<dyn TableProvider>> {

@@ -518,6 +518,10 @@ impl Connection {
             let oids = parameters.iter().enumerate().map(type_of).collect();
             self.writer.put(&Message::ParameterDescription(ParameterDescription::new(oids)))?;
             (statement, Vec::new())
+        } else if let Some(cursor) = self.cursors.get(name) {
+            // A cursor is a portal, too: psycopg describes it before it fetches.
+            let message = row_description(&cursor.columns.fields);
+            return Ok(self.writer.put(&message)?);
         } else {
             let portal = self.portal(name)?;
             (Arc::clone(&portal.statement), portal.formats.clone())
@@ -733,7 +737,9 @@ impl Connection {
             Rows::Count(count) => count,
         };
         let mut moved = 0;
-        while let Some(batch) = cursor.batches.pop_front().filter(|_| left > 0) {
+        while left > 0
+            && let Some(batch) = cursor.batches.pop_front()
+        {
             let skipped = left.min(batch.num_rows());
             (left, moved) = (left - skipped, moved + skipped);
             if skipped < batch.num_rows() {

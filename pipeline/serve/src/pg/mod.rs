@@ -16,6 +16,7 @@ mod command;
 mod connection;
 mod functions;
 mod names;
+pub(crate) mod rewrite;
 mod settings;
 mod types;
 mod wire;
@@ -96,3 +97,6 @@ impl PgServer {
         let _ = tokio::time::timeout(SHUTDOWN_MAX, ended).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

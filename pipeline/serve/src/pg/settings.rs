@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(super) const SERVER_VERSION: &str = concat!("16.6 (Chalkstream ", env!("CARGO_PKG_VERSION"), ")");
 
 /// Known settings, and what they are unless somebody sets them. Names are compared without case.
-pub(super) const SETTINGS: [(&str, &str); 27] = [
+pub(super) const SETTINGS: [(&str, &str); 28] = [
     ("application_name", ""),
     ("bytea_output", "hex"),
     ("client_encoding", "UTF8"),
@@ -24,6 +24,7 @@ pub(super) const SETTINGS: [(&str, &str); 27] = [
     ("integer_datetimes", "on"),
     ("IntervalStyle", "postgres"),
     ("is_superuser", "off"),
+    ("jit", "off"),
     ("lc_collate", "C"),
     ("lc_ctype", "C"),
     ("lock_timeout", "0"),
@@ -185,7 +186,7 @@ fn is_harmless(name: &str) -> bool {
 fn acceptable(name: &str, value: &str) -> Result<String, NotSet> {
     let starts = |with: &str| value.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
     match name {
-        "client_encoding" => match value.to_ascii_uppercase().replace(['-', '_'], "").as_str() {
+        "client_encoding" => match value.to_ascii_uppercase().replace(['-', '_', '\'', '"'], "").as_str() {
             "UTF8" | "UNICODE" | "DEFAULT" => Ok("UTF8".to_owned()),
             "SQLASCII" => Ok("SQL_ASCII".to_owned()),
             _ => Err(NotSet::Value("text is UTF8 here")),

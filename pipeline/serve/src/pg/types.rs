@@ -2,14 +2,14 @@
 //!
 //! | here | there |
 //! |---|---|
-//! | integers up to 64 bits, unsigned ones in the next larger type | `smallint`, `integer`, `bigint`; `numeric` for unsigned 64 bits |
+//! | integers up to 64 bits, unsigned ones in the next larger type | `smallint`, `integer`, `bigint`, also for unsigned 64 bits |
 //! | floats, booleans, text, bytes, dates, times, timestamps, intervals, decimals | their namesakes |
 //! | lists of these | arrays |
 //! | all else: structs, maps, unions, lists of lists | `text`, written as in JSON answers |
 
 use super::answer::Told;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow_pg::datatypes::df::deserialize_parameters;
@@ -53,24 +53,44 @@ impl Columns {
 
     /// Rows as they are sent.
     pub(super) fn rows(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        if batch.schema_ref().fields() == self.schema.fields() {
+        let sent = batch.columns().iter().zip(self.schema.fields());
+        if sent.clone().all(|(column, field)| column.data_type() == field.data_type()) {
             return Ok(batch.clone());
         }
         let column = |(column, field): (&ArrayRef, &FieldRef)| match (column.data_type(), field.data_type()) {
             (from, to) if from == to => Ok(Arc::clone(column)),
             (from, _) if !is_sent(from) => json(column),
-            (_, to) => cast(column, to),
+            (_, to) => cast_with_options(column, to, &CastOptions { safe: false, ..CastOptions::default() }),
         };
-        let columns = batch.columns().iter().zip(self.schema.fields()).map(column).collect::<Result<Vec<_>, _>>()?;
-        RecordBatch::try_new(Arc::clone(&self.schema), columns)
+        let columns = sent.map(column).collect::<Result<Vec<_>, _>>()?;
+        let nullable = |field: &FieldRef| Arc::new(field.as_ref().clone().with_nullable(true));
+        // Answers may hold NULL where the planner knew better.
+        let fields: Vec<FieldRef> = self.schema.fields().iter().map(nullable).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
 }
 
 /// The field as it is sent.
-fn sent(field: &FieldRef) -> FieldRef {
-    let data_type = if is_sent(field.data_type()) { field.data_type().clone() } else { DataType::Utf8 };
-    // Answers may hold NULL where the planner knew better.
-    Arc::new(Field::new(field.name(), data_type, true).with_metadata(field.metadata().clone()))
+pub(super) fn sent(field: &FieldRef) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::List(item) if is_sent(field.data_type()) => {
+            DataType::List(Arc::new(item.as_ref().clone().with_data_type(widened(item.data_type()))))
+        }
+        data_type if is_sent(data_type) => widened(data_type),
+        _ => DataType::Utf8,
+    };
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
+}
+
+/// The integer type that there is.
+fn widened(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Int8 | DataType::UInt8 => DataType::Int16,
+        DataType::UInt16 => DataType::Int32,
+        // Ranks and numbers of rows are unsigned: nobody has more than 63 bits of them.
+        DataType::UInt32 | DataType::UInt64 => DataType::Int64,
+        other => other.clone(),
+    }
 }
 
 /// Whether the encoder knows a type.
@@ -84,8 +104,8 @@ fn is_sent(data_type: &DataType) -> bool {
 
 fn is_scalar(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Decimal128(precision, _) => *precision <= 28,
         DataType::Null
+        | DataType::Decimal128(..)
         | DataType::Boolean
         | DataType::Float32
         | DataType::Float64
@@ -141,6 +161,7 @@ fn size_of(pg_type: &Type) -> i16 {
 pub(super) fn hint(oid: u32) -> Option<Type> {
     match Type::from_oid(oid)? {
         Type::UNKNOWN | Type::BPCHAR | Type::NAME | Type::XML => None,
+        Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY => Some(Type::TEXT_ARRAY),
         known => Some(known),
     }
 }
@@ -160,13 +181,26 @@ pub(super) fn arrow_type(hint: &Type) -> Option<DataType> {
         Type::DATE => DataType::Date32,
         Type::TIMESTAMP | Type::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, None),
         Type::INTERVAL => DataType::Interval(IntervalUnit::MonthDayNano),
-        _ => return None,
+        Type::NUMERIC => DataType::Decimal128(38, 10),
+        _ => {
+            let item = match *hint {
+                Type::BOOL_ARRAY => DataType::Boolean,
+                Type::INT2_ARRAY => DataType::Int16,
+                Type::INT4_ARRAY => DataType::Int32,
+                Type::INT8_ARRAY => DataType::Int64,
+                Type::FLOAT4_ARRAY => DataType::Float32,
+                Type::FLOAT8_ARRAY => DataType::Float64,
+                Type::TEXT_ARRAY | Type::VARCHAR_ARRAY => DataType::Utf8,
+                _ => return None,
+            };
+            DataType::new_list(item, true)
+        }
     })
 }
 
 /// PostgreSQL's type for a parameter of a statement.
 pub(super) fn parameter_type(field: Option<&FieldRef>, hint: Option<&Type>) -> Type {
-    hint.cloned().or_else(|| field.and_then(|field| field_into_pg_type(field).ok())).unwrap_or(Type::TEXT)
+    hint.cloned().or_else(|| field.and_then(|field| field_into_pg_type(&sent(field)).ok())).unwrap_or(Type::TEXT)
 }
 
 /// The values that a client sends for parameters.

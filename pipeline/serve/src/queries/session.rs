@@ -15,8 +15,8 @@ use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStor
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::expr::Placeholder;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -131,7 +131,31 @@ fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<FieldRef>>> {
 fn typed(plan: LogicalPlan, hints: &[Option<DataType>]) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|plan| {
         let counts = matches!(plan, LogicalPlan::Limit(_));
-        let changed = plan.map_expressions(|expr| expr.transform_up(|expr| match expr {
+        let input = plan.inputs().first().map(|input| Arc::clone(input.schema()));
+        let changed = plan.map_expressions(|expr| expr.transform_down(|expr| match expr {
+            // `x = ANY($1)`
+            Expr::ScalarFunction(ScalarFunction { func, mut args }) if func.name() == "array_has" => {
+                let item = match (args.as_slice(), &input) {
+                    ([Expr::Placeholder(Placeholder { field: None, .. }), item], Some(input)) => item.get_type(input).ok(),
+                    _ => None,
+                };
+                let typed = item.is_some();
+                if let (Some(item), Some(Expr::Placeholder(Placeholder { id, field }))) = (item, args.first_mut()) {
+                    let hint = hints.get(number(id)?).cloned().flatten();
+                    let data_type = hint.unwrap_or_else(|| DataType::new_list(item, true));
+                    *field = Some(Arc::new(Field::new("", data_type, true)));
+                }
+                Ok(Transformed::new_transformed(Expr::ScalarFunction(ScalarFunction { func, args }), typed))
+            }
+            // `$1::int`
+            Expr::Cast(mut cast) if matches!(&*cast.expr, Expr::Placeholder(Placeholder { field: None, .. })) => {
+                if let Expr::Placeholder(Placeholder { id, field }) = cast.expr.as_mut() {
+                    let hint = hints.get(number(id)?).cloned().flatten();
+                    let data_type = hint.unwrap_or_else(|| cast.field.data_type().clone());
+                    *field = Some(Arc::new(Field::new("", data_type, true)));
+                }
+                Ok(Transformed::yes(Expr::Cast(cast)))
+            }
             Expr::Placeholder(Placeholder { id, field: None }) => {
                 let hint = hints.get(number(&id)?).cloned().flatten();
                 let data_type = hint.unwrap_or(if counts { DataType::Int64 } else { DataType::Utf8 });
