@@ -21,7 +21,7 @@ const AVSC: &str = r#"{"event_type":"note","partitions":2,"fields":[
     {"name":"n","type":"long"},{"name":"text","type":["null","string"]}]}"#;
 
 fn holder() -> Holder {
-    Holder { pid: 7, command: "chalk test".to_owned(), http: None }
+    Holder { pid: 7, command: "chalk test".to_owned(), http: None, pg: None }
 }
 
 /// When a log's first commit is made.

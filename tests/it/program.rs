@@ -103,6 +103,7 @@ impl Folder {
     /// Starts a command that serves, and waits until it does.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
         let mut command = self.command(arguments);
+        command.args(["--http-port", "0", "--pg-port", "0"]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut err = BufReader::new(child.stderr.take().expect("a piped error output"));
         let mut said = String::new();
@@ -110,7 +111,7 @@ impl Folder {
             let line = said.len();
             let ended = err.read_line(&mut said).expect("a readable pipe") == 0;
             if let Some(serving) = said[line..].strip_prefix("serving on http://") {
-                break serving.split(';').next().unwrap_or(serving).to_owned();
+                break serving.split(' ').next().unwrap_or(serving).to_owned();
             }
             if ended {
                 let status = child.wait().expect("it ends");

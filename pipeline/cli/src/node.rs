@@ -93,7 +93,7 @@ impl Node {
 
     fn start(files: &ProjectFiles, data: &Path, command: &str, quiet: bool) -> Result<Self, CliError> {
         let (project, functions) = Self::plan(files)?;
-        let holder = Holder { pid: std::process::id(), command: format!("chalk {command}"), http: None };
+        let holder = Holder { pid: std::process::id(), command: format!("chalk {command}"), http: None, pg: None };
         let commit_log = Arc::new(CommitLog::open(data, &holder, LogOptions::new(system_clock()))?);
         let log: Arc<dyn EventLog> = Arc::clone(&commit_log) as _;
         for (topic, avsc) in &files.schemas {
@@ -147,8 +147,9 @@ impl Node {
     ///
     /// # Errors
     /// When the lock file cannot be written.
-    pub fn announce(&mut self, http: std::net::SocketAddr) -> Result<(), CliError> {
+    pub fn announce(&mut self, http: std::net::SocketAddr, pg: std::net::SocketAddr) -> Result<(), CliError> {
         self.holder.http = Some(http.to_string());
+        self.holder.pg = Some(pg.to_string());
         Ok(self.commit_log.announce(&self.holder)?)
     }
 }

@@ -15,7 +15,7 @@ pub use summary::Summary;
 use crate::error::CliError;
 use crate::node::Node;
 use crate::project::ProjectFiles;
-use crate::serving::{self, tokio_runtime};
+use crate::serving::{self, Ports, tokio_runtime};
 use crate::verify::verify;
 use chalk_homework::SchoolConfig;
 use std::fs;
@@ -89,14 +89,14 @@ impl Directory {
 }
 
 /// Runs the demo; gives whether everything was as it should be.
-pub(crate) fn run(config: &Config, directory: &Directory, exit: bool, http_port: u16) -> Result<bool, CliError> {
+pub(crate) fn run(config: &Config, directory: &Directory, exit: bool, ports: Ports) -> Result<bool, CliError> {
     let started = Instant::now();
     let files = ProjectFiles::read(&config.project)?;
     let runtime = tokio_runtime()?;
     let mut node = Node::open(&files, directory.path(), "demo")?;
     runtime.block_on(node.pipeline.caught_up())?;
     let opened = started.elapsed();
-    let server = serving::start(&mut node, http_port, &runtime)?;
+    let server = serving::start(&mut node, ports, &runtime)?;
     println!("a school of {} events, seed {}, in {}", config.events, config.seed, directory.path().display());
     let queries = node.queries();
     let fed = {
@@ -128,7 +128,7 @@ pub(crate) fn run(config: &Config, directory: &Directory, exit: bool, http_port:
     }
     board::show_answer(&queries, &runtime);
     if !exit {
-        println!("\nserving on http://{}; ask from another terminal, or stop with Ctrl-C:", server.address());
+        println!("\nserving on {}; ask from another terminal, or stop with Ctrl-C:", server.addresses());
         println!("  chalk query \"SELECT * FROM item_difficulty ORDER BY difficulty_permille DESC LIMIT 5\"");
         runtime.block_on(server.until_ctrl_c())?;
     }

@@ -1,6 +1,6 @@
 //! `GET /status` and `GET /healthz`.
 
-use super::App;
+use crate::app::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
