@@ -35,7 +35,7 @@ pub struct Rates {
     pub read_in_doubt_per_10k: u32,
     /// Of submissions: suspected to be a copy of the one before it.
     pub copy_suspected_per_10k: u32,
-    /// Of pupils, in a term: to another class.
+    /// Of pupils, in a term: to another class. Nobody changes classes twice.
     pub class_changed_per_10k: u32,
     /// Of pupils, in a term: consent is withdrawn. For half of them it is given again.
     pub consent_withdrawn_per_10k: u32,

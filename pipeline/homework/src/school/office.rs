@@ -102,7 +102,7 @@ impl School {
         if others == 0 {
             return None;
         }
-        let pupil = self.any_pupil(|_, _| true)?;
+        let pupil = self.any_pupil(|school, pupil| !school.roster.has_moved(pupil))?;
         let before = self.roster.class_of(pupil);
         let class = (before + 1 + self.chance.below(u64::from(others)) as u32) % self.size.classes;
         self.roster.change_class(pupil, class, received_ms);
