@@ -27,7 +27,7 @@
 //! * teachers' overrides (1 % of submissions), some overridden again, cleared, or cleared and set again;
 //! * withdrawals (0.5 %), also of submissions whose mark is overridden later; requests for a regrade (0.3 %); lateness
 //!   excused (20 % of what is received after it was due); copies suspected (0.1 %), half of them dismissed;
-//! * pupils who change classes (1 % in the term), half of them with their history. From then on they hand in the new
+//! * pupils who change classes (1 % in the term, nobody twice), half of them with their history. From then on they hand in the new
 //!   class's homework; of the old one's only what was done before, and sent by a device that was offline;
 //! * consent that is withdrawn (1 % of pupils), half of it given again; pupils who are erased (0.2 %, and at least one of
 //!   more than 500);

@@ -35,7 +35,7 @@ pub struct Rates {
     pub read_in_doubt_per_10k: u32,
     /// Of submissions: suspected to be a copy of the one before it.
     pub copy_suspected_per_10k: u32,
-    /// Of pupils, in a term: to another class.
+    /// Of pupils, in a term: to another class. Nobody changes classes twice.
     pub class_changed_per_10k: u32,
     /// Of pupils, in a term: consent is withdrawn. For half of them it is given again.
     pub consent_withdrawn_per_10k: u32,
@@ -102,8 +102,6 @@ pub(crate) const REVIEWED_PER_10K: u32 = 9_000;
 pub(crate) const COPY_DISMISSED_PER_10K: u32 = 5_000;
 /// Of withdrawn consents: given again.
 pub(crate) const CONSENT_GIVEN_AGAIN_PER_10K: u32 = 5_000;
-/// Of changes of class: the pupil's history moves too.
-pub(crate) const HISTORY_MOVES_PER_10K: u32 = 5_000;
 /// A page is photographed at most this often: the last photo is always good.
 pub(crate) const PHOTOS_PER_PAGE_MAX: u8 = 3;
 /// A submission has at most so many pages.

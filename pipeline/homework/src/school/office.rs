@@ -6,7 +6,7 @@ use crate::calendar::{DAY_MS, HOUR_MS, SECOND_MS, SchoolDay};
 use crate::chance::Chance;
 use crate::event::{ClassEnrolmentChanged, ConsentGiven, ConsentWithdrawn, Event, History, Record, StudentErased};
 use crate::population::{class_id, guardian_id};
-use crate::rates::{CONSENT_GIVEN_AGAIN_PER_10K, HISTORY_MOVES_PER_10K, Rates};
+use crate::rates::{CONSENT_GIVEN_AGAIN_PER_10K, Rates};
 use crate::size::Size;
 use std::collections::BTreeSet;
 
@@ -20,6 +20,8 @@ const TRIES_MAX: u32 = 16;
 pub(super) struct Office {
     supplies: [Supply; 3],
     without_consent: BTreeSet<u32>,
+    /// The next change of class takes the pupil's history along: every other does.
+    history_moves: bool,
 }
 
 /// A rate per pupil and term as a steady supply: so many school days apart, and not as chance would have it.
@@ -50,7 +52,7 @@ impl Office {
             let erased = &mut supplies[2];
             erased.owed = erased.owed.max(due_at - (erased.per_day * u64::from(size.school_days) / 2).min(due_at));
         }
-        Self { supplies, without_consent: BTreeSet::new() }
+        Self { supplies, without_consent: BTreeSet::new(), history_moves: true }
     }
 
     /// What happens on the next school day.
@@ -100,11 +102,12 @@ impl School {
         if others == 0 {
             return None;
         }
-        let pupil = self.any_pupil(|_, _| true)?;
+        let pupil = self.any_pupil(|school, pupil| !school.roster.has_moved(pupil))?;
         let before = self.roster.class_of(pupil);
         let class = (before + 1 + self.chance.below(u64::from(others)) as u32) % self.size.classes;
         self.roster.change_class(pupil, class, received_ms);
-        let history = if self.chance.per_10k(HISTORY_MOVES_PER_10K) { History::Moves } else { History::Stays };
+        let history = if self.office.history_moves { History::Moves } else { History::Stays };
+        self.office.history_moves = !self.office.history_moves;
         Some(Record::ClassEnrolmentChanged(ClassEnrolmentChanged {
             student_id: self.student_id(pupil),
             class_id: class_id(class).into(),
