@@ -199,9 +199,7 @@ impl CommitLog {
     pub fn announce(&self, holder: &Holder) -> Result<(), LogError> {
         let mut fence = lock(&self.fence);
         let Some(fence) = fence.as_mut() else { return Err(self.shared.stopped()) };
-        fence
-            .announce(holder)
-            .map_err(|source| StorageError { operation: "write", path: "lock".into(), source }.into())
+        fence.announce(holder).map_err(|source| StorageError { operation: "write", path: "lock".into(), source }.into())
     }
 
     /// Takes a place in the order for an append that may hold anything.
@@ -293,7 +291,6 @@ impl CommitLog {
 }
 
 /// What was found in a directory, to be read; and the segment to go on in.
-#[expect(clippy::type_complexity, reason = "what readers share, how far they may read, where a writer goes on")]
 fn share(
     found: Recovered,
     storage: &Arc<dyn Storage>,

@@ -144,7 +144,7 @@ async fn status_and_health_are_told() {
     report.status.watermarks.insert("orders".to_owned(), chalk_event::Watermark::default());
     let served = serve(QueryLimits::default(), Some(report.clone())).await;
     let (status, answer) = served.json("GET /status", "", "").await;
-    assert_eq!((status, &answer["epoch"], &answer["views"]), (200, &json!(7), &json!({ "totals": { "rows": 2 } })));
+    assert_eq!((status, &answer["epoch"], &answer["views"]["totals"]["rows"]), (200, &json!(7), &json!(2)));
     assert_eq!((&answer["pipeline"]["rows_in"], &answer["failure"]), (&json!(5), &Value::Null));
     assert_eq!(answer["pipeline"]["watermarks"], json!({ "orders": null }));
     assert_eq!(served.ask("GET /healthz", "", "").await, (200, "ok".to_owned()));
