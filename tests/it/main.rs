@@ -8,6 +8,7 @@ mod demo;
 mod homework_words;
 mod licences;
 mod log;
+mod looking;
 mod program;
 mod restart;
 mod sql_errors;

@@ -18,7 +18,10 @@ use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// An epoch takes about this many bytes of frames at most: enough to be worth its overhead, little enough to be seen soon.
-const EPOCH_BYTES_MAX: usize = 4 << 20;
+pub(crate) const EPOCH_BYTES_MAX: usize = 4 << 20;
+
+/// Under which the project's progress is journalled.
+pub(crate) const PIPELINE: &str = "project";
 
 /// Under load, so much has to be read again after a kill.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
@@ -122,7 +125,7 @@ impl Node {
                 write: !quiet,
             }),
         };
-        let name = "project".to_owned();
+        let name = PIPELINE.to_owned();
         let pipeline = Pipeline { name, graph: project.graph.clone(), identity: identity(files) };
         let pipeline = Arc::new(chalk_runtime::start(&pipeline, &door, &options)?);
         Ok(Self { project, functions, log, door, pipeline, commit_log, holder })

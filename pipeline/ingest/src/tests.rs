@@ -50,7 +50,7 @@ impl Place {
     }
 
     fn log(&self) -> Arc<dyn EventLog> {
-        let holder = Holder { pid: 1, command: "test".to_owned(), http: None };
+        let holder = Holder { pid: 1, command: "test".to_owned(), http: None, pg: None };
         // Commits have different times, as they have in life.
         static CLOCK: AtomicI64 = AtomicI64::new(NOW);
         let options = LogOptions::new(Arc::new(|| CLOCK.fetch_add(1, Ordering::Relaxed)));

@@ -193,19 +193,8 @@ impl Engine {
     }
 
     fn compute(&mut self, commits: &[Commit]) -> Result<StepOutput, RuntimeError> {
-        let mut tables = BTreeMap::new();
-        for source in &mut self.sources {
-            let rows = source.read(commits)?;
-            self.stats.rows_in.fetch_add(rows.rows.num_rows() as u64, Ordering::Relaxed);
-            tables.insert(source.node, rows);
-        }
-        let mut output = StepOutput::default();
-        for commits in cut(commits.len(), &tables, &self.closers) {
-            let (rows, times) = step_inputs(&tables, &commits);
-            let step = self.step(&rows, &times)?;
-            output.sinks.extend(step.sinks);
-            output.late.extend(step.late);
-        }
+        let (output, rows_in) = compute(&mut self.dataflow, &mut self.sources, &self.closers, commits)?;
+        self.stats.rows_in.fetch_add(rows_in, Ordering::Relaxed);
         Ok(output)
     }
 
@@ -229,6 +218,30 @@ impl Engine {
         }
         self.step(&BTreeMap::new(), &times)
     }
+}
+
+/// Takes a run of commits through the graph, step by step; gives also how many rows the sources gave.
+pub(crate) fn compute(
+    dataflow: &mut Dataflow,
+    sources: &mut [SourceTable],
+    closers: &[Closer],
+    commits: &[Commit],
+) -> Result<(StepOutput, u64), RuntimeError> {
+    let mut tables = BTreeMap::new();
+    let mut rows_in = 0;
+    for source in sources {
+        let rows = source.read(commits)?;
+        rows_in += rows.rows.num_rows() as u64;
+        tables.insert(source.node, rows);
+    }
+    let mut output = StepOutput::default();
+    for commits in cut(commits.len(), &tables, closers) {
+        let (rows, times) = step_inputs(&tables, &commits);
+        let step = dataflow.step(&rows, &times)?;
+        output.sinks.extend(step.sinks);
+        output.late.extend(step.late);
+    }
+    Ok((output, rows_in))
 }
 
 fn step_inputs(

@@ -350,7 +350,7 @@ fn topic_id(log: &dyn EventLog, name: &str) -> Result<TopicId, RuntimeError> {
     log.topics().by_name(name).map(|topic| topic.id).ok_or_else(|| RuntimeError::NoTopic(name.to_owned()))
 }
 
-fn sources(graph: &Graph, log: &dyn EventLog) -> Result<Vec<SourceTable>, RuntimeError> {
+pub(crate) fn sources(graph: &Graph, log: &dyn EventLog) -> Result<Vec<SourceTable>, RuntimeError> {
     let mut sources = Vec::new();
     for (id, node) in graph.iter() {
         if let NodeKind::Source(source) = &node.kind {

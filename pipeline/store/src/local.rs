@@ -26,6 +26,15 @@ impl LocalFiles {
         Ok(Self { directory: path.to_owned() })
     }
 
+    /// The directory at `path`, which must exist: for those that only read.
+    ///
+    /// # Errors
+    /// When it does not exist, or is not a directory.
+    pub fn existing(path: &Path) -> Result<Self, StorageError> {
+        fs::read_dir(path).map_err(failed("read directory", path))?;
+        Ok(Self { directory: path.to_owned() })
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }

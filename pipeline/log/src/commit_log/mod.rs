@@ -25,8 +25,9 @@ use chalk_event::{CommitSeq, IngestTime, Offset, PartitionId};
 use chalk_store::{LocalFiles, Storage, StorageError};
 use fence::Fence;
 use format::COMMIT_BYTES_MAX;
+use index::Index;
 use queue::{EncodedFrame, Queue, Waiting};
-use recovery::HasHeader;
+use recovery::{HasHeader, Recovered};
 use sealed::{Footers, IndexedSegment};
 use segment::SegmentFile;
 use shared::{Shared, State};
@@ -78,7 +79,8 @@ pub struct CommitLog {
     queue: Arc<Queue>,
     catalog_writer: Mutex<()>,
     durable: watch::Receiver<CommitSeq>,
-    fence: Mutex<Fence>,
+    /// `None` when the log is only looked at.
+    fence: Mutex<Option<Fence>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -91,20 +93,10 @@ impl CommitLog {
         let storage: Arc<dyn Storage> = Arc::new(LocalFiles::at(&directory.join("log"))?);
         let fence = Fence::take(directory, holder)?;
         let recovered = recovery::recover(&*storage)?;
-        let (durable_sender, durable) = watch::channel(recovered.last_commit);
-        let state = State {
-            sealed: Arc::new(recovered.sealed),
-            segments: recovered.segments,
-            open: None,
-            lanes: recovered.lanes,
-            control: recovered.control,
-            cache: TailCache::new(options.cache_bytes_max),
-            stopped: None,
-        };
-        let footers = Footers::new(Arc::clone(&storage), options.footers_bytes_max);
-        let shared = Arc::new(Shared::new(state, footers, durable_sender));
+        let (last_commit, last_time) = (recovered.last_commit, recovered.last_time);
+        let (shared, durable, open) = share(recovered, &storage, &options);
         let node = node_of(directory);
-        let open = match recovered.open {
+        let open = match open {
             None => None,
             Some((index, HasHeader(false))) => Some(begin_segment(&*storage, &shared, node, index, true)?),
             Some((index, HasHeader(true))) => {
@@ -122,8 +114,8 @@ impl CommitLog {
             node,
             segment_bytes_max: options.segment_bytes_max,
             open,
-            next: recovered.last_commit.next(),
-            last_time: recovered.last_time,
+            next: last_commit.next(),
+            last_time,
             buffer: Vec::new(),
         };
         let waiting = Arc::clone(&queue);
@@ -136,9 +128,28 @@ impl CommitLog {
             queue,
             catalog_writer: Mutex::new(()),
             durable,
-            fence: Mutex::new(fence),
+            fence: Mutex::new(Some(fence)),
             writer: Mutex::new(Some(writer)),
         })
+    }
+
+    /// Looks at the log of a data directory as it is now, whether or not a process writes to it: takes no lock, writes nothing
+    /// and cuts nothing off. What is appended later is not seen; what was appended a moment ago may be seen before it is durable.
+    ///
+    /// # Errors
+    /// When there is no log, or it is damaged or of another format.
+    pub fn look(directory: &Path, options: &LogOptions) -> Result<Self, LogError> {
+        let storage: Arc<dyn Storage> = Arc::new(LocalFiles::existing(&directory.join("log"))?);
+        let (shared, durable, open) = share(recovery::recover(&*storage)?, &storage, options);
+        if let Some((index, HasHeader(true))) = open {
+            let segment = SegmentFile::open(&*storage, index.first())?;
+            shared.state_mut().open = Some(IndexedSegment { segment, index });
+        }
+        shared.state_mut().stopped = Some("it was opened only to look at it".to_owned());
+        let queue = Arc::new(Queue::new(0));
+        queue.close();
+        let (catalog_writer, fence, writer) = (Mutex::new(()), Mutex::new(None), Mutex::new(None));
+        Ok(Self { shared, queue, catalog_writer, durable, fence, writer })
     }
 
     /// Says in the lock file who holds the directory and where it listens.
@@ -146,9 +157,9 @@ impl CommitLog {
     /// # Errors
     /// When the file cannot be written.
     pub fn announce(&self, holder: &Holder) -> Result<(), LogError> {
-        lock(&self.fence)
-            .announce(holder)
-            .map_err(|source| StorageError { operation: "write", path: "lock".into(), source }.into())
+        let mut fence = lock(&self.fence);
+        let Some(fence) = fence.as_mut() else { return Err(self.shared.stopped()) };
+        fence.announce(holder).map_err(|source| StorageError { operation: "write", path: "lock".into(), source }.into())
     }
 
     /// Takes a place in the order for an append that may hold anything.
@@ -165,6 +176,26 @@ impl CommitLog {
         self.queue.push(waiting).map_err(|_| self.shared.stopped())?;
         Ok(Pending(pending))
     }
+}
+
+/// What was found in a directory, to be read; and the segment to go on in.
+fn share(
+    found: Recovered,
+    storage: &Arc<dyn Storage>,
+    options: &LogOptions,
+) -> (Arc<Shared>, watch::Receiver<CommitSeq>, Option<(Index, HasHeader)>) {
+    let (durable_sender, durable) = watch::channel(found.last_commit);
+    let state = State {
+        sealed: Arc::new(found.sealed),
+        segments: found.segments,
+        open: None,
+        lanes: found.lanes,
+        control: found.control,
+        cache: TailCache::new(options.cache_bytes_max),
+        stopped: None,
+    };
+    let footers = Footers::new(Arc::clone(storage), options.footers_bytes_max);
+    (Arc::new(Shared::new(state, footers, durable_sender)), durable, found.open)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -53,6 +53,17 @@ pub struct Checkpoints {
     pub write: bool,
 }
 
+impl Checkpoints {
+    /// The epoch and last commit of the last checkpoint in a folder, if there is one.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn last(storage: &dyn Storage) -> Result<Option<(Epoch, CommitSeq)>, String> {
+        let manifest = Manifest::read(storage).map_err(|error| error.to_string())?;
+        Ok(manifest.map(|manifest| (Epoch(manifest.epoch), CommitSeq(manifest.upto))))
+    }
+}
+
 /// What has changed in the dataflow since the checkpoint before.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {

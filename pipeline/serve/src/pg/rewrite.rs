@@ -12,8 +12,8 @@
 //! | `WHERE (SELECT x FROM … WHERE …)` | `(SELECT first_value(x) …)` | a subquery that depends on its row must aggregate |
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, SelectItem,
-    SetExpr, Statement, Value, VisitMut, VisitorMut,
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, SelectItem, SetExpr, Statement, Value, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -27,7 +27,10 @@ pub(crate) fn rewrite(mut statement: Statement) -> Statement {
             if let SelectItem::UnnamedExpr(expr) = item
                 && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
             {
-                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', format!("?column? {index}")) };
+                *item = SelectItem::ExprWithAlias {
+                    expr: expr.clone(),
+                    alias: Ident::with_quote('"', format!("?column? {index}")),
+                };
             }
         }
     }
@@ -55,7 +58,9 @@ impl VisitorMut for Rewriting {
                 }
             }
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
-                if let Some(escape) = escape_char.take_if(|escape| escape.value != Value::SingleQuotedString("\\".to_owned())) {
+                if let Some(escape) =
+                    escape_char.take_if(|escape| escape.value != Value::SingleQuotedString("\\".to_owned()))
+                {
                     let backslash = Expr::Value(Value::SingleQuotedString("\\".to_owned()).with_empty_span());
                     let args = vec![pattern.as_ref().clone(), Expr::Value(escape), backslash];
                     **pattern = call("replace", args);
@@ -135,15 +140,15 @@ fn is_of_keys(column: &str) -> bool {
 }
 
 fn aggregates(expr: &Expr) -> bool {
-    const AGGREGATES: [&str; 10] = [
-        "array_agg", "avg", "bool_and", "bool_or", "count", "first_value", "max", "min", "string_agg", "sum",
-    ];
+    const AGGREGATES: [&str; 10] =
+        ["array_agg", "avg", "bool_and", "bool_or", "count", "first_value", "max", "min", "string_agg", "sum"];
     match expr {
         Expr::Function(function) => {
             let inner = |args: &FunctionArguments| match args {
-                FunctionArguments::List(list) => list.args.iter().any(|arg| {
-                    matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if aggregates(expr))
-                }),
+                FunctionArguments::List(list) => list
+                    .args
+                    .iter()
+                    .any(|arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if aggregates(expr))),
                 _ => false,
             };
             AGGREGATES.contains(&name_of(function).as_str()) || inner(&function.args)
