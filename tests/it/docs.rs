@@ -97,7 +97,8 @@ impl Session {
         };
         let path = format!("{}:{}", self.folder.path("bin").display(), std::env::var("PATH").expect("a PATH"));
         let here = self.folder.path(".");
-        let output = command.current_dir(here).env("PATH", path).env("PAGER", "cat").env("PSQLRC", "/dev/null").output();
+        let output =
+            command.current_dir(here).env("PATH", path).env("PAGER", "cat").env("PSQLRC", "/dev/null").output();
         let output = output.unwrap_or_else(|error| panic!("{info}: {error}"));
         let err = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{body}\n{err}");
@@ -122,7 +123,11 @@ fn check(name: &str) {
                 let body = if info == "text" {
                     std::mem::take(&mut printed)
                 } else {
-                    assert_eq!(printed.trim(), "", "{name}: the page does not say what a block before this one prints: {body}");
+                    assert_eq!(
+                        printed.trim(),
+                        "",
+                        "{name}: the page does not say what a block before this one prints: {body}"
+                    );
                     printed = session.run(&info, &body);
                     body
                 };

@@ -5,6 +5,7 @@ mod boards;
 mod commands;
 mod crash;
 mod demo;
+mod docs;
 mod homework_words;
 mod licences;
 mod log;
