@@ -80,7 +80,7 @@ impl Session {
         let mut command = match info {
             "sh serve" => {
                 let words: Vec<&str> = body.split_whitespace().skip(1).collect();
-                self.server = Some(self.folder.serve(&[&words[..], &["--http-port", "0", "--pg-port", "0"]].concat()));
+                self.server = Some(self.folder.serve(&words));
                 return String::new();
             }
             "sh" => {
