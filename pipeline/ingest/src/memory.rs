@@ -167,7 +167,7 @@ fn value_key(key: &mut Vec<u8>, kept_under: &KeptUnder, tenant: &str, value: &Ce
 impl Memory {
     pub(crate) fn new(recent_max: usize, rules: Arc<Rules>, runs: Option<RunSet>) -> Self {
         Self {
-            recent_max,
+            recent_max: recent_max.max(1),
             recent: Part::default(),
             frozen: VecDeque::new(),
             runs,
