@@ -326,10 +326,15 @@ impl Files {
     }
 
     /// Writes the oldest frozen part as the newest run, once its events are durable.
-    fn write(&self, Frozen { part, upto, rules }: Frozen) -> Result<(), DoorError> {
+    fn write(&self, frozen: Frozen) -> Result<(), DoorError> {
+        let Frozen { part, upto, rules, appends } = frozen;
         let extent = match upto {
             Upto::Known(extent) => extent,
-            Upto::Barrier(Some(pending)) => Extent::before(pending.wait()?.commit_seq),
+            Upto::Barrier(Some(pending)) => {
+                let commit = pending.wait()?.commit_seq;
+                let nothing_since = self.shared.memory().appends == appends;
+                if nothing_since { Extent::upto(commit) } else { Extent::before(commit) }
+            }
             Upto::Barrier(None) => return Err(DoorError::IdsNotKept("the log has stopped".into())),
         };
         if let Some(frozen) = self.shared.memory().frozen.front_mut() {
