@@ -361,7 +361,7 @@ fn runs_are_small() {
     let run = place.write("a.run", ids.iter().map(|(id, hash)| (&id[..], Change::Put(hash))));
     let each = run.info().bytes as f64 / run.info().entries as f64;
     assert!(each < 30.0, "{each} bytes for 24 that are random");
-    let rows: Vec<String> = (0..50_000).map(|row| format!("school 1/class {:04}/pupil {row:08}", row / 30)).collect();
+    let rows: Vec<String> = (0..50_000).map(|row| format!("city 1/street {:04}/house {row:08}", row / 30)).collect();
     let run = place.write("b.run", rows.iter().map(|row| (row.as_bytes(), Change::Add(1))));
     let each = run.info().bytes as f64 / run.info().entries as f64;
     assert!(each < 10.0, "{each} bytes for keys that have all but a few digits in common");
