@@ -140,13 +140,13 @@ impl<'t> Outbox<'t> {
     pub(crate) fn decide(&mut self, draft: Draft<'t>, memory: &mut Memory) -> Result<(), DoorError> {
         let Draft { line, raw, event_type, decoded } = draft;
         let verdict = match decoded {
-            Ok(decoded) => judge(&decoded, memory)?.map(|verdict| (verdict, decoded)),
-            Err(bad) => Err(bad),
+            Ok(event) => judge(event, memory)?,
+            Err(bad) => Verdict::Refused(bad),
         };
         match verdict {
-            Ok((Verdict::Accepted, decoded)) => self.accept(decoded),
-            Ok((Verdict::Duplicate, _)) => self.receipt.duplicates += 1,
-            Err(bad) => self.refuse(line, &raw, event_type.as_deref(), bad),
+            Verdict::Accepted(event) => self.accept(event),
+            Verdict::Duplicate => self.receipt.duplicates += 1,
+            Verdict::Refused(bad) => self.refuse(line, &raw, event_type.as_deref(), bad),
         }
         Ok(())
     }
@@ -208,29 +208,30 @@ impl<'t> Outbox<'t> {
     }
 }
 
-/// Where a decided event goes.
-enum Verdict {
-    Accepted,
+/// What becomes of an event.
+enum Verdict<'a> {
+    Accepted(Decoded<'a>),
     Duplicate,
+    Refused(BadInput),
 }
 
 /// Decides about a good event, and remembers it when it is accepted.
-fn judge(event: &Decoded<'_>, memory: &mut Memory) -> Result<Result<Verdict, BadInput>, DoorError> {
-    if let Some(unknown) = unknown_reference(event, memory)? {
-        return Ok(Err(unknown));
+fn judge<'a>(event: Decoded<'a>, memory: &mut Memory) -> Result<Verdict<'a>, DoorError> {
+    if let Some(unknown) = unknown_reference(&event, memory)? {
+        return Ok(Verdict::Refused(unknown));
     }
     if let (Some(id), Some(column)) = (event.id, event.rules.envelope.event_id) {
         if let Err(bad) = check_given_id(&event.cells[column], id) {
-            return Ok(Err(bad));
+            return Ok(Verdict::Refused(bad));
         }
         match memory.content_of(id.as_bytes())? {
-            Some(before) if before == event.content => return Ok(Ok(Verdict::Duplicate)),
+            Some(before) if before == event.content => return Ok(Verdict::Duplicate),
             Some(_) => {
                 let message = format!(
                     "event {id} was accepted before with other content: \
                      to say something else, use another idempotency key"
                 );
-                return Ok(Err(BadInput::whole(Reason::IdConflict, message)));
+                return Ok(Verdict::Refused(BadInput::whole(Reason::IdConflict, message)));
             }
             None => memory.remember_id(*id.as_bytes(), event.content),
         }
@@ -239,7 +240,7 @@ fn judge(event: &Decoded<'_>, memory: &mut Memory) -> Result<Result<Verdict, Bad
         let tenant = text(&event.cells, event.rules.envelope.tenant);
         memory.remember_value(&pointed_at.kept_under, tenant, &event.cells[pointed_at.column]);
     }
-    Ok(Ok(Verdict::Accepted))
+    Ok(Verdict::Accepted(event))
 }
 
 fn frame(topic: &TopicDef, partition: PartitionId, rows: &mut RowsBuilder) -> Result<FrameToAppend, DoorError> {

@@ -283,7 +283,7 @@ impl Door {
 }
 
 impl Drop for Door {
-    /// Ends what goes on in the background.
+    /// Writes what is worth it; the keeper then ends what goes on in the background.
     fn drop(&mut self) {
         let worth_it = {
             let memory = self.shared.memory();
@@ -292,9 +292,6 @@ impl Drop for Door {
         if worth_it {
             // The log has them all: without this the next door only takes longer to open.
             let _ = self.flush();
-        }
-        if let Some(keeper) = self.keeper.take() {
-            keeper.end();
         }
     }
 }

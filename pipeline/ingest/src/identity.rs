@@ -166,7 +166,7 @@ mod tests {
             Envelope { event_id: Some(0), event_type: None, tenant: Some(1), occurred_at: None, received_at: Some(2) };
         let cells = [
             Cell::Text(Cow::Borrowed("not hashed")),
-            Cell::Text(Cow::Borrowed("school")),
+            Cell::Text(Cow::Borrowed("north")),
             Cell::Time(5),
             Cell::Boolean(true),
             Cell::Integer(-7),
@@ -175,8 +175,8 @@ mod tests {
             Cell::Time(9),
         ];
         let scratch = &mut Scratch::default();
-        assert_eq!(content_hash(envelope, &cells, Some(r#"{"x":1}"#), scratch), 0x0438_ee27_73af_053d);
-        assert_eq!(content_hash(envelope, &cells, None, scratch), 0xeee1_a1da_aff5_1e46);
+        assert_eq!(content_hash(envelope, &cells, Some(r#"{"x":1}"#), scratch), 0xaa0d_9fca_000a_db75);
+        assert_eq!(content_hash(envelope, &cells, None, scratch), 0xc1a3_b091_6c88_ea92);
         let record = RecordSchema {
             event_type: "order_placed".to_owned(),
             fields: Vec::new(),
@@ -184,7 +184,7 @@ mod tests {
             idempotency_key: vec![4, 3, 6, 5],
         };
         let id = id_of(&record, envelope, &cells, scratch).expect("a key");
-        assert_eq!(id, event_id("order_placed", "school", ["-7", "true", "", "0.5"].into_iter()));
-        assert_eq!(id.to_string(), "3dbb7afa-afee-562b-9500-998050a9a9eb");
+        assert_eq!(id, event_id("order_placed", "north", ["-7", "true", "", "0.5"].into_iter()));
+        assert_eq!(id.to_string(), "3051b215-8e51-5f02-9869-d0d595161ec9");
     }
 }

@@ -244,7 +244,7 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     files: Files,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// What the keeper's threads work on.
@@ -262,20 +262,24 @@ impl Keeper {
             let files = files.clone();
             move || files.write_all()
         })?;
-        Ok(Self { files, thread })
+        Ok(Self { files, thread: Some(thread) })
     }
 
     /// A run cannot be read: the next door shall make all of them anew.
     pub(crate) fn distrust(&self) {
         self.files.distrust();
     }
+}
 
+impl Drop for Keeper {
     /// Writes what is frozen, unless that fails, and ends the threads.
-    pub(crate) fn end(self) {
+    fn drop(&mut self) {
         self.files.shared.memory().closing = true;
         self.files.shared.closing.store(true, Ordering::Relaxed);
         self.files.shared.changed.notify_all();
-        let _ = self.thread.join();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -322,10 +326,15 @@ impl Files {
     }
 
     /// Writes the oldest frozen part as the newest run, once its events are durable.
-    fn write(&self, Frozen { part, upto, rules }: Frozen) -> Result<(), DoorError> {
+    fn write(&self, frozen: Frozen) -> Result<(), DoorError> {
+        let Frozen { part, upto, rules, appends } = frozen;
         let extent = match upto {
             Upto::Known(extent) => extent,
-            Upto::Barrier(Some(pending)) => Extent::before(pending.wait()?.commit_seq),
+            Upto::Barrier(Some(pending)) => {
+                let commit = pending.wait()?.commit_seq;
+                let nothing_since = self.shared.memory().appends == appends;
+                if nothing_since { Extent::upto(commit) } else { Extent::before(commit) }
+            }
             Upto::Barrier(None) => return Err(DoorError::IdsNotKept("the log has stopped".into())),
         };
         if let Some(frozen) = self.shared.memory().frozen.front_mut() {

@@ -50,6 +50,8 @@ pub(crate) struct Memory {
     pub(crate) runs: Option<RunSet>,
     /// The topics' rules that all values are remembered by.
     pub(crate) rules: Arc<Rules>,
+    /// How many appends have their place in the log's order.
+    pub(crate) appends: u64,
     /// Entries of `recent` that are not in the log's order yet.
     unsettled: Vec<Entry>,
     /// Values that were found in runs lately: reading a block for each event would take longer than all else.
@@ -80,6 +82,8 @@ pub(crate) struct Frozen {
     pub(crate) upto: Upto,
     /// The rules by which values were remembered.
     pub(crate) rules: Arc<Rules>,
+    /// How many appends there had been.
+    pub(crate) appends: u64,
 }
 
 /// How far a part goes.
@@ -95,7 +99,7 @@ impl Frozen {
     /// The part for writing it; it stays where it is until it is written.
     pub(crate) fn at_work(&mut self) -> Self {
         let upto = std::mem::replace(&mut self.upto, Upto::Barrier(None));
-        Self { part: Arc::clone(&self.part), upto, rules: Arc::clone(&self.rules) }
+        Self { part: Arc::clone(&self.part), upto, rules: Arc::clone(&self.rules), appends: self.appends }
     }
 }
 
@@ -167,11 +171,12 @@ fn value_key(key: &mut Vec<u8>, kept_under: &KeptUnder, tenant: &str, value: &Ce
 impl Memory {
     pub(crate) fn new(recent_max: usize, rules: Arc<Rules>, runs: Option<RunSet>) -> Self {
         Self {
-            recent_max,
+            recent_max: recent_max.max(1),
             recent: Part::default(),
             frozen: VecDeque::new(),
             runs,
             rules,
+            appends: 0,
             unsettled: Vec::new(),
             found: Found::default(),
             accepted: 0,
@@ -241,6 +246,7 @@ impl Memory {
 
     /// What was remembered has its place in the log's order.
     pub(crate) fn settle(&mut self) {
+        self.appends += 1;
         self.unsettled.clear();
     }
 
@@ -273,7 +279,7 @@ impl Memory {
         let entries = self.recent.ids.len();
         let next = Part { ids: HashMap::with_capacity(entries.min(self.recent_max)), values: HashSet::new() };
         let part = Arc::new(std::mem::replace(&mut self.recent, next));
-        self.frozen.push_back(Frozen { part, upto, rules: Arc::clone(&self.rules) });
+        self.frozen.push_back(Frozen { part, upto, rules: Arc::clone(&self.rules), appends: self.appends });
         self.accepted = 0;
         self.failure = None; // another attempt is worth it
     }

@@ -259,8 +259,13 @@ fn opening_reads_no_more_than_what_came_since() {
     let door = place.door();
     fill(&door, 3000);
     door.flush().expect("a disk that works");
-    submit(&door, &orders(3000..3005));
     drop(door);
+    let log = Counting::of(place.log());
+    drop(Door::open(Arc::clone(&log) as _, place.options()).expect("a log that can be read"));
+    let read = log.rows.load(Ordering::Relaxed);
+    assert!(read <= 10, "{read} rows were read, more than the commit that the ids are told by");
+    drop(log);
+    submit(&place.door(), &orders(3000..3005));
     let log = Counting::of(place.log());
     let door = Door::open(Arc::clone(&log) as _, place.options()).expect("a log that can be read");
     let read = log.rows.load(Ordering::Relaxed);
@@ -458,6 +463,18 @@ fn what_the_log_did_not_take_is_not_remembered() {
 }
 
 #[test]
+fn a_door_that_cannot_be_opened_lets_go_of_its_log() {
+    let place = Place::new();
+    fill(&place.door(), 30); // so few that none is on disk, and the log has to be read
+    let log = Counting::of(place.log());
+    log.unreadable.store(true, Ordering::Relaxed);
+    assert!(matches!(Door::open(Arc::clone(&log) as _, place.options()), Err(DoorError::Log(_))));
+    assert_eq!(Arc::strong_count(&log), 1, "somebody still holds the log");
+    drop(log);
+    check_exact(&place.door(), 110);
+}
+
+#[test]
 fn values_that_are_pointed_at_are_known_after_a_restart() {
     let place = Place::new();
     let door = place.door();
@@ -561,16 +578,22 @@ impl Storage for FullDisk {
     }
 }
 
-/// A log that counts the rows that are read, and refuses appends when it is told to.
+/// A log that counts the rows that are read, and refuses appends or cannot be read when it is told so.
 struct Counting {
     log: Arc<dyn EventLog>,
     rows: AtomicI64,
     refuses: AtomicBool,
+    unreadable: AtomicBool,
 }
 
 impl Counting {
     fn of(log: Arc<dyn EventLog>) -> Arc<Self> {
-        Arc::new(Self { log, rows: AtomicI64::new(0), refuses: AtomicBool::new(false) })
+        Arc::new(Self {
+            log,
+            rows: AtomicI64::new(0),
+            refuses: AtomicBool::new(false),
+            unreadable: AtomicBool::new(false),
+        })
     }
 
     fn count<'a>(&self, frames: impl Iterator<Item = &'a Frame>) {
@@ -607,6 +630,9 @@ impl EventLog for Counting {
         topics: &[TopicId],
         bytes_max: usize,
     ) -> Result<(Vec<Commit>, CommitSeq), LogError> {
+        if self.unreadable.load(Ordering::Relaxed) {
+            return Err(LogError::Stopped("the disk is gone".to_owned()));
+        }
         let read = self.log.read(after, topics, bytes_max)?;
         self.count(read.0.iter().flat_map(|commit| &commit.frames));
         Ok(read)

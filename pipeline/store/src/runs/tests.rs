@@ -361,8 +361,35 @@ fn runs_are_small() {
     let run = place.write("a.run", ids.iter().map(|(id, hash)| (&id[..], Change::Put(hash))));
     let each = run.info().bytes as f64 / run.info().entries as f64;
     assert!(each < 30.0, "{each} bytes for 24 that are random");
-    let rows: Vec<String> = (0..50_000).map(|row| format!("school 1/class {:04}/pupil {row:08}", row / 30)).collect();
+    let rows: Vec<String> = (0..50_000).map(|row| format!("city 1/street {:04}/house {row:08}", row / 30)).collect();
     let run = place.write("b.run", rows.iter().map(|row| (row.as_bytes(), Change::Add(1))));
     let each = run.info().bytes as f64 / run.info().entries as f64;
     assert!(each < 10.0, "{each} bytes for keys that have all but a few digits in common");
+}
+
+/// A run of format 1, byte for byte: what is stored must be readable for ever.
+#[test]
+fn format_1_is_these_bytes() {
+    const BYTES: [&str; 6] = [
+        "4348414c4b52554e01000000dff9ae1b",                                     // header
+        "030461646137030562656e03040a636c656fd8040403646f7261000006000c001400", // block
+        "22000000220000007bde93b8040000",                                       // index
+        "0008000000000000000000000080008480000000d00060000080000000120000",     // filter
+        "0020000000000000020000006000800800000200004000001008800801084000",
+        "040000000000000032000000000000000f000000000000004000000000000000130b189ebcfecbc201000000e690cee352554e454e444544", // footer
+    ];
+    let place = Place::new();
+    let changes = [
+        (&b"ada"[..], Change::Put(b"7")),
+        (b"ben", Change::Add(-2)),
+        (b"cleo", Change::Set(300)),
+        (b"dora", Change::Delete),
+    ];
+    place.write("a.run", changes);
+    let hex: String = place.bytes("a.run").iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, BYTES.concat());
+    let run = Run::open(&*place.storage, "a.run").expect("a whole run");
+    for (key, change) in changes {
+        assert_eq!(run.get(key).expect("a whole run"), Some(change.to_owned()));
+    }
 }
