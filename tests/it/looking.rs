@@ -303,7 +303,7 @@ fn a_replay_gives_what_the_live_views_were() {
     assert_eq!(&replayed(&folder, &["--until", time]), half);
     topics(&folder);
     folder.chalk(&["status", "--data", "data"]).done();
-    folder.chalk(&["tail", "marks", "--data", "data"]).done();
+    folder.chalk(&["tail", "graded", "--data", "data"]).done();
     assert!(files(&folder.path("data")) == before, "looking changed the data directory");
 
     // As if the rest had never come.

@@ -50,7 +50,7 @@ impl Until {
             }
             _ => Err(CliError::other(format!(
                 "'{text}' is no point in a log\n  hint: --until takes an epoch such as 42, an RFC 3339 time such as \
-                 2025-09-01T08:00:00Z, or topic:partition:offset such as marks:0:99"
+                 2025-09-01T08:00:00Z, or topic:partition:offset such as submissions:0:99"
             ))),
         }
     }
