@@ -3,6 +3,9 @@
 //! ```sh
 //! cargo test --release --test it -- --ignored --nocapture --test-threads 1 log::figures
 //! ```
+//!
+//! A million commits are a million syncs: with `TMPDIR` in memory that takes minutes, on a disk an hour. `CHALK_COMMITS` says
+//! how many there are to be.
 
 use super::{append, frame_of, notes, open};
 use arrow::array::{ArrayRef, StringArray};
@@ -47,15 +50,16 @@ fn open_timed(directory: &Path) -> (Arc<CommitLog>, Duration) {
 #[test]
 #[ignore = "it takes minutes and 6 GiB"]
 fn memory_stays_flat_over_ten_million_events_in_a_million_commits() {
-    const COMMITS: i64 = 1_000_000;
     const ROWS: i64 = 10;
+    let commits = std::env::var("CHALK_COMMITS").map_or(1_000_000, |text| text.parse::<i64>().expect("a number"));
     let directory = tempfile::tempdir().expect("a temporary folder");
-    let log = open(directory.path(), options());
+    // Caches that are full early on: whatever grows afterwards is something else.
+    let log = open(directory.path(), LogOptions { footers_bytes_max: 4 << 20, cache_bytes_max: 8 << 20, ..options() });
     let topic = notes(&*log);
     let (begun, mut memories) = (Instant::now(), Vec::new());
-    for n in 0..COMMITS {
+    for n in 0..commits {
         append(&*log, vec![rows(&topic, n * ROWS, ROWS)]);
-        if (n + 1) % (COMMITS / 10) == 0 {
+        if (n + 1) % (commits / 10) == 0 {
             memories.push(memory());
             say(&format!("{:>8} commits in {:>4} s, {} MiB", n + 1, begun.elapsed().as_secs(), memory()));
         }
@@ -68,7 +72,8 @@ fn memory_stays_flat_over_ten_million_events_in_a_million_commits() {
     say(&format!("opened {mib} MiB in {} segments in {took:.1?}; that took {opened} MiB of memory", size.segments));
     assert_eq!(log.size(), size);
     let [.., half, _, _, _, _, whole] = memories[..] else { panic!("ten figures") };
-    assert!(whole <= half + half / 5, "{whole} MiB in the end, {half} MiB half-way");
+    // The heads of half a million commits alone would be more.
+    assert!(whole <= half + 24, "{whole} MiB in the end, {half} MiB half-way");
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 

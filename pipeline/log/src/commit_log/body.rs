@@ -10,7 +10,7 @@ use arrow_ipc::{CompressionType, MetadataVersion, root_as_message};
 use std::collections::HashMap;
 
 /// Batches smaller than this are not worth compressing.
-const COMPRESS_ROWS_MIN: usize = 16;
+pub(super) const COMPRESS_ROWS_MIN: usize = 16;
 
 /// Buffers begin at multiples of this many bytes. With the 64 that Arrow recommends for memory, a frame of one row would be
 /// padding for the most part; whoever decodes copies a body to aligned memory anyway.

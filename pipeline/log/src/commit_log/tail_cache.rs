@@ -1,9 +1,9 @@
 //! The newest commits in memory, for readers that follow the tail.
 
-use super::body;
+use super::body::{self, COMPRESS_ROWS_MIN};
 use super::reader::in_present_schema;
 use crate::contract::{Commit, Frame, LogError};
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use chalk_catalog::{SchemaId, TopicId, Topics};
 use chalk_event::{CommitSeq, IngestTime, Offset, PartitionId};
 use std::collections::VecDeque;
@@ -15,7 +15,8 @@ const HELD_PER_BODY_MAX: usize = 4;
 /// The rows of a frame in memory.
 ///
 /// A batch holds whole buffers: a slice of one row keeps all that it was cut from, and a builder's arrays keep the room that
-/// was made for more rows. Where that is out of proportion, the body is kept in their stead, and whoever reads decodes it.
+/// was made for more rows. Where that is out of proportion and the room cannot be given back, the body is kept in their
+/// stead, and whoever reads decodes it.
 #[derive(Debug)]
 pub(super) enum CachedRows {
     Rows(RecordBatch),
@@ -23,9 +24,22 @@ pub(super) enum CachedRows {
 }
 
 /// The rows when they are worth keeping beside their body, and how much memory they hold.
-pub(super) fn worth_keeping(rows: RecordBatch, body: &[u8]) -> Option<(RecordBatch, usize)> {
+pub(super) fn worth_keeping(mut rows: RecordBatch, body: &[u8]) -> Option<(RecordBatch, usize)> {
+    let held_max = HELD_PER_BODY_MAX * body.len();
+    // Fewer rows than are compressed are decoded as fast as the room for more is given back.
+    if rows.get_array_memory_size() > held_max && rows.num_rows() >= COMPRESS_ROWS_MIN {
+        rows = without_room_for_more(rows)?;
+    }
     let held = rows.get_array_memory_size();
-    (held <= HELD_PER_BODY_MAX * body.len()).then_some((rows, held))
+    (held <= held_max).then_some((rows, held))
+}
+
+/// Rows whose buffers nobody else holds give back what they do not need.
+fn without_room_for_more(rows: RecordBatch) -> Option<RecordBatch> {
+    let (schema, mut columns, count) = rows.into_parts();
+    columns.iter_mut().filter_map(Arc::get_mut).for_each(|column| column.shrink_to_fit());
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    RecordBatch::try_new_with_options(schema, columns, &options).ok()
 }
 
 /// A frame in memory.
@@ -158,24 +172,40 @@ mod tests {
     }
 
     /// Whether rows are kept, and if so how much memory they are said to hold.
-    fn kept(rows: &RecordBatch) -> Option<usize> {
-        worth_keeping(rows.clone(), &body::encode(rows).expect("encodes")).map(|(_, held)| held)
+    fn kept(rows: RecordBatch) -> Option<usize> {
+        let body = body::encode(&rows).expect("encodes");
+        let copy = body::decode(&body, rows.schema_ref()).expect("decodes");
+        worth_keeping(rows, &body).map(|(rows, held)| {
+            assert_eq!(rows, copy);
+            held
+        })
     }
 
     #[test]
-    fn rows_that_hold_far_more_memory_than_they_need_are_not_kept() {
+    fn a_slice_does_not_keep_what_it_was_cut_from() {
         let text: ArrayRef = Arc::new(StringArray::from_iter_values((0..10_000).map(|n| format!("row {}", n * 7919))));
         let number: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10_000));
         let whole = RecordBatch::try_from_iter([("text", text), ("number", number)]).expect("columns of one length");
-        let held = kept(&whole).expect("rows worth keeping");
+        let held = kept(whole.clone()).expect("rows worth keeping");
         assert!((200_000..500_000).contains(&held), "{held}");
-        assert_eq!(kept(&whole.slice(7000, 9)), None, "a slice");
+        assert_eq!(kept(whole.slice(7000, 9)), None);
+        assert_eq!(kept(whole.slice(7000, 100)), None);
+    }
 
-        let mut text = StringBuilder::new();
-        text.append_value("one");
-        let mut number = Int64Builder::new();
-        number.append_value(1);
-        let columns: [(&str, ArrayRef); 2] = [("text", Arc::new(text.finish())), ("number", Arc::new(number.finish()))];
-        assert_eq!(kept(&RecordBatch::try_from_iter(columns).expect("columns of one length")), None, "room for more");
+    #[test]
+    fn room_for_more_rows_is_given_back() {
+        let built = |rows: i64| {
+            let (mut text, mut number) = (StringBuilder::new(), Int64Builder::with_capacity(100_000));
+            for n in 0..rows {
+                text.append_value(format!("row {}", n * 7919));
+                number.append_value(n * 7919);
+            }
+            let columns: [(&str, ArrayRef); 2] =
+                [("text", Arc::new(text.finish())), ("number", Arc::new(number.finish()))];
+            RecordBatch::try_from_iter(columns).expect("columns of one length")
+        };
+        let held = kept(built(100)).expect("rows worth keeping");
+        assert!(held < 4000, "{held}");
+        assert_eq!(kept(built(1)), None, "the body is smaller");
     }
 }
