@@ -23,7 +23,7 @@ use super::wire::{Broken, Phase, Reader, Writer, split};
 use crate::app::App;
 use crate::error::QueryError;
 use crate::metrics::Protocol;
-use crate::queries::{Dialect, Prepared, QueryResult};
+use crate::queries::{Dialect, PARAMETERS_MAX, Prepared, QueryResult};
 use crate::tables::CATALOG;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -467,7 +467,13 @@ impl Connection {
                 return Err(Told::error("42601", message).hint("prepare them one by one").into());
             }
         };
-        let hints: Vec<Option<Type>> = parse.type_oids.into_iter().map(types::hint).collect();
+        let mut hints: Vec<Option<Type>> = parse.type_oids.into_iter().map(types::hint).collect();
+        for (index, id) in types::ids(&parse.query) {
+            if index < PARAMETERS_MAX {
+                hints.resize(hints.len().max(index + 1), None);
+                hints[index].get_or_insert(id);
+            }
+        }
         let (mut prepared, mut renamed) = (None, None);
         if command == Command::Query {
             self.check_transaction()?;
