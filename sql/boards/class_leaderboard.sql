@@ -1,4 +1,4 @@
--- Score per class and school week, for pupils with at least 3 graded submissions in it. Points are thousandths.
+-- Score per class and school week, for pupils who may be named and have at least 3 graded submissions in it. Points are thousandths.
 
 CREATE MATERIALIZED VIEW class_leaderboard AS
 SELECT
@@ -17,7 +17,8 @@ FROM (
     tumble(INTERVAL '7 days') AS week,
     sum(points) AS score,
     count(*) AS graded
-  FROM best_attempts
+  FROM counting_attempts
+  WHERE named
   GROUP BY tenant, class_id, student_id, week
   HAVING count(*) >= 3
 );

@@ -1,7 +1,8 @@
--- How hard each item of an assignment is, over the best attempts: 0 = everybody had full points, 1000 = nobody had any.
+-- How hard each item of an assignment is, over the attempts that count: 0 = everybody had full points, 1000 = nobody had any.
 
 CREATE MATERIALIZED VIEW item_difficulty AS
 SELECT
+  class_id,
   assignment_id,
   item,
   count(*) AS answers,
@@ -13,11 +14,16 @@ SELECT
 FROM (
   SELECT
     tenant,
+    class_id,
     assignment_id,
-    json_get_str(mark, 'item') AS item,
-    json_get_str(mark, 'mark') AS outcome,
-    json_get_int(mark, 'points') AS points,
-    json_get_int(mark, 'max') AS points_max
-  FROM (SELECT tenant, assignment_id, unnest(json_get_array(marks)) AS mark FROM best_attempts)
+    mark.item AS item,
+    mark.mark AS outcome,
+    mark.points AS points,
+    mark.max AS points_max
+  FROM (
+    SELECT c.tenant, c.set_in AS class_id, c.assignment_id, unnest(item_marks(m.marks)) AS mark
+    FROM counting_attempts c
+    JOIN marks m ON c.tenant = m.tenant AND c.submission_id = m.submission_id AND c.log_offset = m.log_offset
+  )
 )
-GROUP BY tenant, assignment_id, item;
+GROUP BY tenant, class_id, assignment_id, item;

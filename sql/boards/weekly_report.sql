@@ -1,4 +1,5 @@
--- One report per class when its school week closes: final, sent once. Submissions that come after stand in late_rows.
+-- One report per class when its school week closes: final, sent once, by the keys as they were published. Submissions that come
+-- after stand in late_rows.
 
 CREATE TABLE reports (
   tenant       TEXT NOT NULL,
@@ -31,5 +32,6 @@ FROM (
     sum(points) AS points,
     sum(points_max) AS points_max
   FROM marks
+  WHERE key_version = 1 AND rubric_version = 1
   GROUP BY tenant, class_id, week
 );

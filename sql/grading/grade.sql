@@ -1,17 +1,20 @@
--- Every submission is scored against its assignment's key, once, and the marks become an event.
+-- Every submission is scored against every version of its assignment's key, once for each, and the marks become an event.
 --
--- This file keeps to what Arroyo can run: append-only sources, an inner join, functions, a topic.
+-- Which version counts is for those to say who read the marks. This file keeps to what Arroyo can run: append-only sources,
+-- inner joins, UNION ALL, functions, a topic.
 
+-- All events of the topic: columns that not every one of them has can be NULL.
 CREATE TABLE assignments (
+  event_id        TEXT NOT NULL,
+  event_type      TEXT NOT NULL,
   tenant          TEXT NOT NULL,
   assignment_id   TEXT NOT NULL,
-  due_at          TIMESTAMP NOT NULL,
+  due_at          TIMESTAMP,
   key_version     INT NOT NULL,
   rubric_version  INT NOT NULL,
   key             JSON NOT NULL
 ) WITH (connector = 'log', topic = 'assignments', type = 'source', format = 'json');
 
--- All events of the topic: columns that not every one of them has can be NULL.
 CREATE TABLE submissions (
   event_id       TEXT NOT NULL,
   event_type     TEXT NOT NULL,
@@ -39,11 +42,35 @@ CREATE TABLE graded (
   key_version     INT NOT NULL,
   rubric_version  INT NOT NULL,
   grader          TEXT NOT NULL,
+  points_earned   BIGINT NOT NULL,
   points          BIGINT NOT NULL,
   points_max      BIGINT NOT NULL,
   late_permille   BIGINT NOT NULL,
   marks           JSON NOT NULL
 ) WITH (connector = 'log', topic = 'graded', type = 'sink', format = 'json');
+
+-- A key as it was published, and as it is after each revision of answers or points. When it is due is said once.
+CREATE VIEW keys AS
+SELECT event_id, tenant, assignment_id, due_at, key_version, rubric_version, key
+FROM assignments
+WHERE event_type = 'assignment_published'
+UNION ALL
+SELECT r.event_id, r.tenant, r.assignment_id, p.due_at, r.key_version, r.rubric_version, r.key
+FROM assignments r
+JOIN assignments p ON r.tenant = p.tenant AND r.assignment_id = p.assignment_id
+WHERE r.event_type IN ('answer_key_revised', 'rubric_revised') AND p.event_type = 'assignment_published';
+
+-- Keys to grade by: each for all submissions of its assignment; and once more for a submission whose pupil asked for it. Marks
+-- that are the same again are a duplicate at the door; those of another grader are not.
+CREATE VIEW gradings AS
+SELECT *, CAST(NULL AS TEXT) AS just_submission
+FROM keys
+UNION ALL
+SELECT k.*, asked.submission_id AS just_submission
+FROM submissions asked
+JOIN submissions s ON asked.tenant = s.tenant AND asked.submission_id = s.submission_id
+JOIN keys k ON s.tenant = k.tenant AND s.assignment_id = k.assignment_id
+WHERE asked.event_type = 'regrade_requested' AND s.event_type = 'submission_received';
 
 INSERT INTO graded
 SELECT
@@ -60,26 +87,35 @@ SELECT
   key_version,
   rubric_version,
   udf_version('score_submission') AS grader,
-  json_get_int(score, 'points') * late_permille / 1000 AS points,
-  json_get_int(score, 'max') AS points_max,
+  points_earned,
+  points_earned * late_permille / 1000 AS points,
+  points_max,
   late_permille,
-  json_get_json(score, 'marks') AS marks
+  marks
 FROM (
   SELECT
-    s.tenant,
-    s.occurred_at,
-    s.received_at,
-    '["' || s.event_id || '"]' AS causes,
-    s.student_id,
-    s.submission_id,
-    s.class_id,
-    s.assignment_id,
-    s.attempt,
-    a.key_version,
-    a.rubric_version,
-    late_factor(to_unixtime(s.received_at), to_unixtime(a.due_at)) AS late_permille,
-    score_submission(normalise_answers(s.answers), a.key) AS score
-  FROM submissions s
-  JOIN assignments a ON s.tenant = a.tenant AND s.assignment_id = a.assignment_id
-  WHERE s.event_type = 'submission_received'
+    *,
+    json_get_int(score, 'points') AS points_earned,
+    json_get_int(score, 'max') AS points_max,
+    json_get_json(score, 'marks') AS marks
+  FROM (
+    SELECT
+      s.tenant,
+      s.occurred_at,
+      s.received_at,
+      '["' || s.event_id || '","' || k.event_id || '"]' AS causes,
+      s.student_id,
+      s.submission_id,
+      s.class_id,
+      s.assignment_id,
+      s.attempt,
+      k.key_version,
+      k.rubric_version,
+      late_factor(to_unixtime(s.received_at), to_unixtime(k.due_at)) AS late_permille,
+      score_submission(normalise_answers(s.answers), k.key) AS score
+    FROM submissions s
+    JOIN gradings k ON s.tenant = k.tenant AND s.assignment_id = k.assignment_id
+    WHERE s.event_type = 'submission_received'
+      AND (k.just_submission IS NULL OR k.just_submission = s.submission_id)
+  )
 );

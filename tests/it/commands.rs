@@ -219,7 +219,7 @@ fn events() -> Vec<u8> {
 /// What is said about [`events`]; `NAME` is where they were read from.
 const REFUSED: &str = r#"NAME:4: id_conflict: event efe3942a-c7ee-5c2f-89d4-f540c307db1f was accepted before with other content: to say something else, use another idempotency key
 NAME:5:49: malformed_json: not a JSON object: EOF while parsing a value
-NAME:6:15: unknown_event_type: no schema has event type 'submission_sent': known are assignment_published, submission_graded, class_week_closed, submission_received, submission_withdrawn, teacher_overrode, override_cleared
+NAME:6:15: unknown_event_type: no schema has event type 'submission_sent': known are assignment_published, answer_key_revised, rubric_revised, copy_suspected, copy_dismissed, submission_graded, photo_stored, photo_rejected, class_week_closed, review_queued, review_resolved, sheet_read, class_enrolment_changed, consent_given, consent_withdrawn, student_erased, submission_received, submission_withdrawn, teacher_overrode, override_cleared, late_excused, regrade_requested
 NAME:7: missing_field: field 'event_type' is missing: it says what the event is
 NAME:8: missing_field: field 'command_id' is missing: submission_withdrawn needs a string
 NAME:9:97: wrong_type: field 'attempt': expected an integer of 32 bits, found "first"

@@ -1,13 +1,16 @@
 //! What concerns more than one crate: the map of the project, its licences, its words; and the program as it is used.
 
 mod architecture;
+mod boards;
 mod commands;
 mod crash;
 mod demo;
 mod homework_words;
 mod licences;
 mod log;
+mod looking;
 mod program;
+mod restart;
 mod sql_errors;
 mod udfs;
 mod workspace;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Nothing that a test waits for takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a server is asked whether its views have caught up.
-const ASK_EVERY: Duration = Duration::from_millis(5);
+pub(crate) const ASK_EVERY: Duration = Duration::from_millis(5);
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,8 +118,13 @@ impl Folder {
                 panic!("it ended before it served, {status}: {said}");
             }
         };
+        Server { child, err, client: self.client(address) }
+    }
+
+    /// Who talks to a server at this address.
+    pub(crate) fn client(&self, address: String) -> Client {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
-        Server { child, err, client: Client { address, agent: config.build().into() } }
+        Client { address, agent: config.build().into() }
     }
 }
 
@@ -167,10 +172,14 @@ impl Client {
     }
 
     pub(crate) fn status(&self) -> Value {
+        self.try_status().expect("an answer")
+    }
+
+    /// The status; `None` when no whole answer came.
+    pub(crate) fn try_status(&self) -> Option<Value> {
         let url = format!("http://{}/status", self.address);
-        let mut response = self.agent.get(&url).call().expect("an answer");
-        let body = response.body_mut().read_to_string().expect("a whole answer");
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+        let body = self.agent.get(&url).call().ok()?.body_mut().read_to_string().ok()?;
+        Some(serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
     }
 
     /// Waits until the views show all that is durable and all that it led to.

@@ -1,7 +1,8 @@
 //! The native graders: the plain grading library over Arrow columns.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, StringBuilder};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, StringArray, StringBuilder, StructArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use chalk_catalog::FunctionIdentity;
 use chalk_udf_host::{Function, native, version_function};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub fn graders() -> Vec<Function> {
         text_function(identity("normalise_answers"), chalk_grading::normalise_answers),
         score_submission(identity("score_submission")),
         late_factor(identity("late_factor")),
+        item_marks(identity("item_marks")),
     ];
     functions.push(version_function(&functions));
     functions
@@ -61,5 +63,48 @@ fn late_factor(identity: FunctionIdentity) -> Function {
         let (received, due) = (arguments[0].as_primitive::<Int64Type>(), arguments[1].as_primitive::<Int64Type>());
         let factors = received.iter().zip(due).map(|(received, due)| Some(chalk_grading::late_factor(received?, due?)));
         Ok(Arc::new(factors.collect::<Int64Array>()) as ArrayRef)
+    })
+}
+
+/// `item_marks(marks)`: a list of structs `item`, `mark`, `points` and `max`; NULL when they are no marks. Each is read once,
+/// which functions on JSON would do for every field of every item.
+fn item_marks(identity: FunctionIdentity) -> Function {
+    let fields = Fields::from(vec![
+        Field::new("item", DataType::Utf8, false),
+        Field::new("mark", DataType::Utf8, false),
+        Field::new("points", DataType::Int64, false),
+        Field::new("max", DataType::Int64, false),
+    ]);
+    let element = Arc::new(Field::new_list_field(DataType::Struct(fields.clone()), false));
+    let returns = DataType::List(Arc::clone(&element));
+    native(identity, vec![DataType::Utf8], returns, move |arguments| {
+        let texts = arguments[0].as_string::<i32>();
+        let (mut items, mut kinds) = (StringBuilder::new(), StringBuilder::new());
+        let (mut points, mut max) = (Vec::new(), Vec::new());
+        let (mut lengths, mut valid) = (Vec::with_capacity(texts.len()), Vec::with_capacity(texts.len()));
+        for text in texts {
+            let before = points.len();
+            let read = text.is_some_and(|text| {
+                chalk_grading::for_each_mark(text, |mark| {
+                    items.append_value(&mark.item);
+                    kinds.append_value(&mark.mark);
+                    points.push(mark.points);
+                    max.push(mark.max);
+                })
+            });
+            // Values below a NULL are allowed, and nobody sees them.
+            lengths.push(points.len() - before);
+            valid.push(read);
+        }
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(items.finish()),
+            Arc::new(kinds.finish()),
+            Arc::new(Int64Array::from(points)),
+            Arc::new(Int64Array::from(max)),
+        ];
+        let marks = StructArray::try_new(fields.clone(), columns, None)?;
+        let lengths = OffsetBuffer::from_lengths(lengths);
+        let lists = ListArray::try_new(Arc::clone(&element), lengths, Arc::new(marks), Some(NullBuffer::from(valid)))?;
+        Ok(Arc::new(lists) as ArrayRef)
     })
 }

@@ -30,12 +30,7 @@ pub(crate) struct Ports {
 }
 
 /// Takes the port that is asked for, or the usual one, or any.
-async fn take<S, F>(
-    asked: Option<u16>,
-    usual: u16,
-    option: &str,
-    bind: impl Fn(SocketAddr) -> F,
-) -> Result<S, CliError>
+async fn take<S, F>(asked: Option<u16>, usual: u16, option: &str, bind: impl Fn(SocketAddr) -> F) -> Result<S, CliError>
 where
     F: Future<Output = Result<S, ServeError>>,
 {

@@ -5,6 +5,7 @@ use arrow::datatypes::SchemaRef;
 use chalk_event::Provenance;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::expressions::Column;
 use std::fmt;
 use std::sync::Arc;
 
@@ -252,6 +253,17 @@ pub enum SinkTarget {
     Stdout,
     /// Nowhere.
     Blackhole,
+}
+
+impl NodeKind {
+    /// Whether it gives some of its input's columns as they are, and does nothing else: that costs nothing.
+    #[must_use]
+    pub fn is_selection(&self) -> bool {
+        match self {
+            Self::Project(expressions) => expressions.iter().all(|expression| expression.is::<Column>()),
+            _ => false,
+        }
+    }
 }
 
 impl Graph {

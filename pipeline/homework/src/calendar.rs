@@ -12,6 +12,9 @@ pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
 /// Monday 2025-09-01 00:00 in Shanghai.
 const TERM_START_MS: i64 = 1_756_656_000_000;
 
+/// When the second half of a term of twelve weeks begins.
+pub(crate) const MID_TERM_MS: i64 = TERM_START_MS + 6 * 7 * DAY_MS;
+
 /// A day on which assignments are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SchoolDay {

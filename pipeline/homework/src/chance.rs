@@ -40,6 +40,11 @@ impl Chance {
     pub(crate) fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.below(choices.len() as u64) as usize]
     }
+
+    /// One of `words`, which must not be empty.
+    pub(crate) fn word(&mut self, words: &[&'static str]) -> &'static str {
+        self.pick::<&'static str>(words)
+    }
 }
 
 /// A bijection on 64 bits that scatters neighbours: distinct inputs stay distinct.

@@ -50,6 +50,14 @@ pub(crate) fn write_int(out: &mut String, value: i64) {
     }
 }
 
+/// Appends 64 bits as sixteen hexadecimal digits.
+pub(crate) fn write_hex(out: &mut String, bits: u64) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for shift in (0..16).rev() {
+        out.push(char::from(HEX[(bits >> (shift * 4)) as usize & 15]));
+    }
+}
+
 /// One member to be spoilt on the way out: left out, or written as other JSON text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spoilt<'a> {
@@ -91,6 +99,11 @@ impl<'a> Object<'a> {
     /// A member whose value is already JSON text.
     pub(crate) fn json(&mut self, name: &str, text: &str) {
         self.member(name, |out| out.push_str(text));
+    }
+
+    /// Whether this member is to be spoilt, and so has to be there.
+    pub(crate) fn is_spoilt(&self, name: &str) -> bool {
+        self.spoilt.is_some_and(|spoilt| spoilt.member == name)
     }
 
     pub(crate) fn close(mut self) -> String {
@@ -144,6 +157,13 @@ mod tests {
             write_int(&mut out, value);
             assert_eq!(out, value.to_string());
         }
+    }
+
+    #[test]
+    fn bits_are_written_in_hexadecimal() {
+        let mut out = String::new();
+        write_hex(&mut out, 0x0123_4567_89ab_cdef);
+        assert_eq!(out, "0123456789abcdef");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! the pupil may have written it full-width, with stray spaces, or as a different tick.
 
 use crate::chance::Chance;
-use crate::json::write_string;
+use crate::json::{write_int, write_string};
 use crate::key::{AnswerKey, ItemKind, KeyItem};
 use crate::population::Pupil;
 
@@ -57,7 +57,7 @@ impl Paper {
         Self { key, written }
     }
 
-    /// What `pupil` hands in: a JSON array, one answer for each item.
+    /// What `pupil` hands in: a JSON array, one answer for each item. Equal chances give equal sheets.
     pub(crate) fn sheet(&self, pupil: &Pupil, week: u32, chance: &mut Chance) -> String {
         let skill = pupil.skill(week);
         let mut out = String::with_capacity(2 + self.written.len() * 40);
@@ -71,6 +71,68 @@ impl Paper {
         out.push(']');
         out
     }
+
+    /// What a reader sees of the items from `first` to before `end` of the [`Self::sheet`] that the same `hand` writes.
+    pub(crate) fn read(
+        &self,
+        (first, end): (usize, usize),
+        (skill, hand): (i32, &mut Chance),
+        mut confidence: impl FnMut() -> i64,
+    ) -> Reading {
+        let mut answers_json = String::with_capacity(2 + (end - first) * 60);
+        let (mut confidence_min, mut answered, mut doubts) = (1_000, 0, Vec::new());
+        answers_json.push('[');
+        for (n, item) in self.written.iter().enumerate().take(end) {
+            let mut answer = item.answer(skill, hand);
+            if n < first {
+                continue;
+            }
+            let confidence = confidence();
+            if confidence < CONFIDENCE_UNREADABLE {
+                answer = &item.blank[0];
+            }
+            if n > first {
+                answers_json.push(',');
+            }
+            answers_json.push_str(answer.strip_suffix('}').unwrap_or(answer));
+            answers_json.push_str(",\"confidence\":");
+            write_int(&mut answers_json, confidence);
+            answers_json.push('}');
+            answered += i64::from(!item.blank.iter().any(|blank| blank == answer));
+            confidence_min = confidence_min.min(confidence);
+            if confidence < CONFIDENCE_SURE {
+                doubts.push(Doubt { item: n, confidence });
+            }
+        }
+        answers_json.push(']');
+        let items = (end - first).max(1) as i64;
+        Reading { answers_json, confidence: confidence_min, completion: answered * 1_000 / items, doubts }
+    }
+}
+
+/// A reading with less confidence is for a person to review, in thousandths.
+pub(crate) const CONFIDENCE_SURE: i64 = 800;
+/// With less confidence, a reader sees nothing at all.
+const CONFIDENCE_UNREADABLE: i64 = 500;
+
+/// What a reader sees of a page.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// A JSON array, one answer for each item of the page.
+    pub(crate) answers_json: String,
+    /// The least of the items, in thousandths.
+    pub(crate) confidence: i64,
+    /// Items with an answer, in thousandths.
+    pub(crate) completion: i64,
+    pub(crate) doubts: Vec<Doubt>,
+}
+
+/// An item that was read with less confidence than [`CONFIDENCE_SURE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// Counted from 0.
+    pub(crate) item: usize,
+    pub(crate) confidence: i64,
 }
 
 impl Written {
@@ -317,6 +379,12 @@ const ENGLISH_WORDS: [Words; 4] = [
     Words { accepted: &["café", "coffee shop"], close: "cafe", wrong: &["canteen"] },
 ];
 
+/// What pupils write who nearly have the wording of a text item's key.
+pub(crate) fn near_miss(plain: &str) -> Option<&'static str> {
+    let all = [&MATH_WORDS, &CHINESE_WORDS, &ENGLISH_WORDS].into_iter().flatten();
+    all.into_iter().find(|words| words.accepted[0] == plain).map(|words| words.close)
+}
+
 /// ASCII in the full-width forms that Chinese input methods produce.
 fn full_width(text: &str) -> String {
     text.chars()
@@ -347,7 +415,7 @@ fn sign_and_whole(hundredths: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Rates;
+    use crate::rates::Rates;
     use std::collections::BTreeSet;
 
     #[test]
@@ -371,7 +439,7 @@ mod tests {
         let paper = Paper::set(10, "math", &mut chance);
         let plain: Vec<&String> = paper.written.iter().map(|item| &item.right[0]).collect();
         let mut shares: Vec<(i32, usize)> = (0..40)
-            .map(|number| Pupil::of(5, 0, number, 40, &Rates::default()))
+            .map(|number| Pupil::of(5, number, &Rates::default()))
             .map(|pupil| {
                 let sheets: Vec<String> = (0..50).map(|_| paper.sheet(&pupil, 1, &mut chance)).collect();
                 let right = sheets.iter().map(|sheet| plain.iter().filter(|it| sheet.contains(**it)).count()).sum();
@@ -382,6 +450,34 @@ mod tests {
         let weak: usize = shares[..10].iter().map(|(_, right)| right).sum();
         let able: usize = shares[30..].iter().map(|(_, right)| right).sum();
         assert!(able > weak * 5 / 4, "{able} against {weak}");
+    }
+
+    #[test]
+    fn a_reader_sees_what_was_written() {
+        let mut chance = Chance::new(6);
+        for _ in 0..100 {
+            let paper = Paper::set(8, "chinese", &mut chance);
+            let pupil = Pupil::of(6, 1, &Rates::default());
+            let items = paper.key.items.len();
+            let (hand, middle) = (Chance::new(chance.bits()), items / 2);
+            let read = |first, end| paper.read((first, end), (pupil.skill(3), &mut hand.clone()), || 950);
+            let pages =
+                [read(0, middle), read(middle, items)].map(|page| page.answers_json.replace(",\"confidence\":950", ""));
+            let read = pages.join("").replace("][", ",").replace("[,", "[");
+            assert_eq!(read, paper.sheet(&pupil, 3, &mut hand.clone()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_blank_and_in_doubt() {
+        let mut chance = Chance::new(7);
+        let paper = Paper::set(8, "math", &mut chance);
+        let mut confidences = [900, 799, 499].into_iter();
+        let reading = paper.read((2, 5), (1_000, &mut chance), || confidences.next().unwrap_or(1_000));
+        assert_eq!(reading.confidence, 499);
+        assert_eq!(reading.doubts, [Doubt { item: 3, confidence: 799 }, Doubt { item: 4, confidence: 499 }]);
+        assert!(reading.answers_json.ends_with(r#"{"item":"5","answer":null,"confidence":499}]"#));
+        assert!(reading.completion <= 667);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! .sql files ─▶ statement  ─▶ table ─▶ DataFusion's planner ─▶ event_time ─▶ translate ─▶ Graph
 //!               (our CREATE   (columns, (names, types,          (tumble       (nodes with
 //!                TABLE)        options)  optimiser)              gets its      resolved
-//!                                                                column)       expressions)
+//!                                                                column)       expressions,
+//!                                                                              simplified)
 //! ```
 //!
 //! Names, types and optimisation are DataFusion's, so that a query means here what it means there; the batch answer to the
@@ -16,6 +17,7 @@ mod event_time;
 mod functions;
 mod project;
 mod relation;
+mod simplify;
 mod statement;
 mod table;
 mod translate;

@@ -4,6 +4,7 @@ use crate::error::{Mistake, PlanError, did_you_mean, sql_location};
 use crate::event_time;
 use crate::functions::session;
 use crate::relation::Relation;
+use crate::simplify::simplified;
 use crate::statement::{Statement, StatementKind, parse};
 use crate::table::{PlannedTable, TopicSchemas};
 use crate::translate::{Closing, Translator};
@@ -127,7 +128,11 @@ pub fn plan(files: &[SqlFile], topics: &TopicSchemas, functions: &[Arc<ScalarUDF
         planner.queries(statements);
     }
     let Planner { errors, translator, tables, queries, .. } = planner;
-    if errors.is_empty() { Ok(Project { graph: translator.graph, tables, queries }) } else { Err(errors) }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let graph = simplified(translator.graph).map_err(|error| vec![Mistake::from(error).in_file("the project")])?;
+    Ok(Project { graph, tables, queries })
 }
 
 /// Plans a SELECT in a session whose tables hold rows: the batch answer to what a pipeline computes.

@@ -84,7 +84,8 @@ pub struct QueryResult {
 
 impl QueryResult {
     /// An answer that takes no memory to speak of.
-    pub(crate) fn of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+    #[must_use]
+    pub fn of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
         Self { schema, batches, _held: None }
     }
 
@@ -432,9 +433,9 @@ impl Queries {
 
     /// What PostgreSQL's clients expect to find, made when the first of them asks.
     fn postgres(&self) -> Result<&Postgres, QueryError> {
-        let made = self.postgres.get_or_init(|| {
-            Postgres::new(&self.base, &self.log, &self.snapshots).map_err(|error| error.to_string())
-        });
+        let made = self
+            .postgres
+            .get_or_init(|| Postgres::new(&self.base, &self.log, &self.snapshots).map_err(|error| error.to_string()));
         made.as_ref().map_err(|error| QueryError::internal(format!("PostgreSQL's catalogue: {error}")))
     }
 

@@ -78,7 +78,8 @@ fn read_only(mut statements: Vec<Statement>) -> Result<Statement, QueryError> {
             ReadOnly::AsGiven => Ok(statement),
             ReadOnly::ShowTables => {
                 let shown = DFParserBuilder::new(tables::SHOW_TABLES).build();
-                let shown = shown.and_then(|mut parser| parser.parse_statements()).ok().and_then(|mut all| all.pop_front());
+                let shown =
+                    shown.and_then(|mut parser| parser.parse_statements()).ok().and_then(|mut all| all.pop_front());
                 shown.ok_or_else(|| QueryError::internal("SHOW TABLES has no meaning"))
             }
         },

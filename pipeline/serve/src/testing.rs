@@ -6,7 +6,7 @@ use crate::queries::{Queries, QueryLimits};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use chalk_event::{ChangeBatch, CommitSeq, Epoch};
-use chalk_ingest::{Door, Receipt};
+use chalk_ingest::{Door, DoorOptions, Receipt};
 use chalk_log::{CommitLog, EventLog, Holder, LogOptions};
 use chalk_view::{Publisher, Snapshot, ViewRows};
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ impl Node {
         let log = CommitLog::open(directory.path(), &holder, LogOptions::new(Arc::clone(&clock))).expect("a new log");
         let log: Arc<dyn EventLog> = Arc::new(log);
         log.ensure_topic("orders", ORDERS, ENVELOPE).expect("a good schema");
-        let door = Arc::new(Door::open(Arc::clone(&log), clock).expect("a log that can be read"));
+        let door = Arc::new(Door::open(Arc::clone(&log), DoorOptions::new(clock)).expect("a log that can be read"));
         Self { _directory: directory, log, door, publisher: Publisher::new(Snapshot::default()) }
     }
 

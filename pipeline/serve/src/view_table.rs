@@ -181,7 +181,12 @@ impl ExecutionPlan for ViewScan {
                 };
                 Ok(batch.map(project).transpose()?)
             });
-            async move { Ok(batch?.map(|batch| { let left = left - batch.num_rows(); (batch, (cursor, left)) })) }
+            async move {
+                Ok(batch?.map(|batch| {
+                    let left = left - batch.num_rows();
+                    (batch, (cursor, left))
+                }))
+            }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
     }

@@ -11,6 +11,7 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("src/key.rs", include_str!("key.rs")),
     ("src/lateness.rs", include_str!("lateness.rs")),
     ("src/lib.rs", include_str!("lib.rs")),
+    ("src/marks.rs", include_str!("marks.rs")),
     ("src/normalise.rs", include_str!("normalise.rs")),
     ("src/rational.rs", include_str!("rational.rs")),
     ("src/score.rs", include_str!("score.rs")),

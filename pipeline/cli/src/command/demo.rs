@@ -16,7 +16,8 @@ pub(crate) struct Demo {
     /// Leave when it is verified, instead of serving until Ctrl-C.
     #[arg(long)]
     exit: bool,
-    /// The data directory; it must be new or empty. By default chalk-data, which the demo makes anew.
+    /// The data directory: new, empty, or that of a demo of the same school that was interrupted and now goes on. By default
+    /// chalk-data, which the demo makes anew.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The pipelines to run: a .sql file or a directory of them.
@@ -28,8 +29,8 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        let directory = demo::Directory::prepare(self.data.as_deref())?;
         let config = demo::Config { events: self.events, seed: self.seed, project: self.project };
+        let directory = demo::Directory::prepare(self.data.as_deref(), &config.school())?;
         let good = demo::run(&config, &directory, self.exit, self.ports)?;
         Ok(if good { Outcome::Done } else { Outcome::Refused })
     }

@@ -13,7 +13,8 @@ pub(crate) struct Generate {
 
 #[derive(Debug, clap::Subcommand)]
 enum Workload {
-    /// A seeded school in virtual time: assignments, submissions, overrides, withdrawals, and what goes wrong.
+    /// A seeded school in virtual time: homework set, handed in, photographed, read, reviewed and corrected, and what goes
+    /// wrong.
     Homework {
         /// How many events.
         #[arg(long, default_value_t = 200_000)]
@@ -21,13 +22,16 @@ enum Workload {
         /// What to generate the same again by.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Items on an assignment, give or take two: 40 make submissions of about 1 KB.
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        items: u32,
     },
 }
 
 impl Generate {
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        let Workload::Homework { events, seed } = self.workload;
-        let school = School::new(SchoolConfig { seed, events, ..SchoolConfig::default() });
+        let Workload::Homework { events, seed, items } = self.workload;
+        let school = School::new(SchoolConfig { seed, events, items, ..SchoolConfig::default() });
         match print(school) {
             // Whoever reads has seen enough, as with `| head`.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {

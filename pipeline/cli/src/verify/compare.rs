@@ -1,14 +1,14 @@
 //! Two multisets of rows, compared.
 
 use super::{Mismatch, with_schema};
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::cast;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use chalk_codec::write_json_row;
 use chalk_event::{Offset, PartitionId};
 use chalk_log::EventLog;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// So many rows of each kind are shown.
@@ -64,10 +64,23 @@ pub(super) fn compare(
     )))
 }
 
-/// The rows of a topic, in the columns of `schema`.
-pub(super) fn topic_rows(log: &dyn EventLog, topic: &str, schema: &SchemaRef) -> Result<Vec<RecordBatch>, Mismatch> {
+/// Each row once: what a query derives again with the same content is a duplicate at the door.
+pub(super) fn distinct(batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, Mismatch> {
+    let mut seen: HashSet<Box<[u8]>> = HashSet::new();
+    let mut kept = Vec::new();
+    for batch in batches {
+        let fields = batch.schema_ref().fields().iter().map(|field| SortField::new(field.data_type().clone()));
+        let rows = RowConverter::new(fields.collect())?.convert_columns(batch.columns())?;
+        let new: BooleanArray = rows.iter().map(|row| Some(seen.insert(row.data().into()))).collect();
+        kept.push(filter_record_batch(batch, &new)?);
+    }
+    Ok(kept)
+}
+
+/// The rows of a topic's frames, in the columns of `schema`.
+pub(super) fn topic_rows(topic: &str, frames: &[Stored], schema: &SchemaRef) -> Result<Vec<RecordBatch>, Mismatch> {
     let mut batches = Vec::new();
-    for (_, rows) in frames(log, topic)? {
+    for Stored { rows, .. } in frames {
         let columns: Result<Vec<ArrayRef>, Mismatch> = schema
             .fields()
             .iter()
@@ -84,8 +97,16 @@ pub(super) fn topic_rows(log: &dyn EventLog, topic: &str, schema: &SchemaRef) ->
     Ok(batches)
 }
 
-/// All frames of a topic, each with its commit.
-pub(super) fn frames(log: &dyn EventLog, topic: &str) -> Result<Vec<(u64, RecordBatch)>, Mismatch> {
+/// A frame of a topic as it stands in the log.
+pub(super) struct Stored {
+    pub(super) commit: u64,
+    pub(super) partition: PartitionId,
+    pub(super) base_offset: Offset,
+    pub(super) rows: RecordBatch,
+}
+
+/// All frames of a topic.
+pub(super) fn frames(log: &dyn EventLog, topic: &str) -> Result<Vec<Stored>, Mismatch> {
     let topics = log.topics();
     let definition = topics.by_name(topic).ok_or_else(|| Mismatch(format!("there is no topic '{topic}'")))?;
     let mut all = Vec::new();
@@ -95,7 +116,12 @@ pub(super) fn frames(log: &dyn EventLog, topic: &str) -> Result<Vec<(u64, Record
             let frames = log.read_partition(definition.id, partition, from, 16 << 20)?;
             let Some((_, last)) = frames.last() else { break };
             from = Offset(last.base_offset.0 + last.rows.num_rows() as u64);
-            all.extend(frames.into_iter().map(|(commit, frame)| (commit.0, frame.rows)));
+            all.extend(frames.into_iter().map(|(commit, frame)| Stored {
+                commit: commit.0,
+                partition,
+                base_offset: frame.base_offset,
+                rows: frame.rows,
+            }));
         }
     }
     Ok(all)

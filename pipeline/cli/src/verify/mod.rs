@@ -2,7 +2,7 @@
 //!
 //! The events come from whoever made them, as typed values: this shares no decoding, deduplication or lateness code with the
 //! engine. Queries are evaluated in order of what they read. A topic that a query fills is compared with the batch answer to
-//! that query, and then stands for the topic in the queries that read it. Where a query closes windows, which rows were
+//! that query, and then is read by the queries that read it, with the offsets that its events have. Where a query closes windows, which rows were
 //! late is computed again, one commit after the other, from the commit that each row stands in.
 //!
 //! Nothing here names a table or a column: a view added as a `.sql` file is verified without a change.
@@ -12,7 +12,7 @@ mod lateness;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampNanosecondArray, new_null_array,
+    TimestampNanosecondArray,
 };
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -21,7 +21,7 @@ use chalk_graph::Source;
 use chalk_log::EventLog;
 use chalk_plan::{ClosingWindows, PlannedQuery, Project, QueryKind, batch_plan, session};
 use chalk_view::Snapshot;
-use compare::{compare, topic_rows};
+use compare::{Stored, compare, distinct, frames, topic_rows};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
@@ -97,7 +97,7 @@ pub async fn verify(
         log,
         snapshot,
         context: session(functions, std::thread::available_parallelism().map_or(1, usize::from)),
-        derived: BTreeMap::new(),
+        derived: BTreeSet::new(),
         verified: Verified::default(),
     };
     oracle.made_tables(made)?;
@@ -129,8 +129,8 @@ struct Oracle<'a> {
     log: &'a dyn EventLog,
     snapshot: &'a Snapshot,
     context: SessionContext,
-    /// Rows that queries gave to a topic.
-    derived: BTreeMap<String, Vec<RecordBatch>>,
+    /// Topics that queries fill, as they should.
+    derived: BTreeSet<String>,
     verified: Verified,
 }
 
@@ -140,8 +140,9 @@ impl Oracle<'_> {
         let topics = made.topics();
         for table in &self.project.tables {
             let Some(source) = table.source.as_ref().filter(|source| topics.contains(&source.topic)) else { continue };
-            let columns = |name: &str, data_type: &DataType| array(&made.column(&source.topic, name), data_type);
-            let rows = table_rows(source, &table.schema, made.count(&source.topic), columns)?;
+            let column = |name: &str, data_type: &DataType| array(&made.column(&source.topic, name), data_type);
+            let count = made.count(&source.topic);
+            let rows = table_rows(source, &table.schema, count, column, |kind| made_provenance(source, kind, count))?;
             self.register(&table.name, vec![rows])?;
         }
         Ok(())
@@ -149,18 +150,20 @@ impl Oracle<'_> {
 
     /// Tables over topics that only queries fill, once all of those are evaluated.
     fn derived_tables(&mut self, open: &BTreeSet<&str>) -> Result<(), Mismatch> {
-        let done: Vec<String> = self.derived.keys().filter(|topic| !open.contains(topic.as_str())).cloned().collect();
+        let done: Vec<String> = self.derived.iter().filter(|topic| !open.contains(topic.as_str())).cloned().collect();
         for topic in done {
-            let batches = self.derived.remove(&topic).unwrap_or_default();
+            self.derived.remove(&topic);
+            let frames = frames(self.log, &topic)?;
             for table in &self.project.tables {
                 let Some(source) = table.source.as_ref().filter(|source| source.topic == topic) else { continue };
-                let mut parts = Vec::new();
-                for batch in &batches {
-                    let columns = |name: &str, data_type: &DataType| match batch.column_by_name(name) {
+                let mut parts = vec![RecordBatch::new_empty(Arc::clone(&table.schema))];
+                for frame in &frames {
+                    let column = |name: &str, data_type: &DataType| match frame.rows.column_by_name(name) {
                         Some(column) => Ok(cast(column, data_type)?),
-                        None => Ok(new_null_array(data_type, batch.num_rows())),
+                        None => Err(Mismatch(format!("topic '{topic}' has no column '{name}'"))),
                     };
-                    parts.push(table_rows(source, &table.schema, batch.num_rows(), columns)?);
+                    let provenance = |kind| Ok(stored_provenance(&topic, frame, kind));
+                    parts.push(table_rows(source, &table.schema, frame.rows.num_rows(), column, provenance)?);
                 }
                 self.register(&table.name, parts)?;
             }
@@ -201,16 +204,24 @@ impl Oracle<'_> {
             QueryKind::Insert(_) => {
                 if let Some(topic) = self.project.topic_of(query) {
                     let schema = Arc::clone(&query.schema);
-                    let stored = topic_rows(self.log, topic, &schema)?;
+                    let stored = topic_rows(topic, &frames(self.log, topic)?, &schema)?;
+                    let rows = if self.has_identities(topic) { distinct(&rows)? } else { rows };
                     let count = compare(&format!("topic '{topic}'"), &rows, &stored, &schema)?;
                     self.verified.topics.insert(topic.to_owned(), count);
-                    self.derived.entry(topic.to_owned()).or_default().extend(rows);
+                    self.derived.insert(topic.to_owned());
                 }
                 return Ok(());
             }
         }
         let rows = if rows.is_empty() { vec![RecordBatch::new_empty(Arc::clone(&query.schema))] } else { rows };
         self.register(&query.name, with_schema(&rows, &query.schema)?)
+    }
+
+    /// Whether the door knows a topic's events again.
+    fn has_identities(&self, topic: &str) -> bool {
+        let topics = self.log.topics();
+        let records = topics.by_name(topic).map(|topic| &topic.schema.records);
+        records.is_some_and(|records| records.iter().all(|record| !record.idempotency_key.is_empty()))
     }
 
     async fn answer(&self, sql: &str) -> Result<Vec<RecordBatch>, Mismatch> {
@@ -228,7 +239,7 @@ impl Oracle<'_> {
         let (table, source) = table.ok_or_else(|| Mismatch(format!("there is no table '{}'", closing.table)))?;
         let sql = format!("SELECT * FROM \"{}\"", closing.table);
         let all = concat_batches(&table.schema, &with_schema(&self.answer(&sql).await?, &table.schema)?)?;
-        let judged = lateness::judge(self.log, source, &all, closing)?;
+        let judged = lateness::judge(self.log, &self.project.graph, &query.name, source, &all, closing)?;
         let kept = lateness::check_late_table(self.log, &query.name, &judged, &mut self.verified.late)
             .map(|()| judged.counted(&all))??;
         self.context.deregister_table(closing.table.as_str())?;
@@ -240,12 +251,13 @@ impl Oracle<'_> {
     }
 }
 
-/// A table's rows: stored columns as given, metadata as far as it can be known, then the table's expressions.
+/// A table's rows: stored and hidden columns as given, then the table's expressions.
 fn table_rows(
     source: &Source,
     schema: &SchemaRef,
     count: usize,
     column: impl Fn(&str, &DataType) -> Result<ArrayRef, Mismatch>,
+    provenance: impl Fn(Provenance) -> Result<ArrayRef, Mismatch>,
 ) -> Result<RecordBatch, Mismatch> {
     let over = &source.columns.schema;
     let mut columns = Vec::new();
@@ -253,19 +265,7 @@ fn table_rows(
         columns.push(column(name, field.data_type())?);
     }
     for kind in &source.columns.provenance {
-        columns.push(match kind {
-            // Made in order, so that numbers in that order compare as offsets of one partition do.
-            Provenance::Offset => Arc::new(Int64Array::from_iter_values(0..i64::try_from(count).unwrap_or(i64::MAX))) as ArrayRef,
-            Provenance::Topic => Arc::new(StringArray::from(vec![source.topic.as_str(); count])),
-            Provenance::Partition | Provenance::CommitSeq => {
-                let message = format!(
-                    "table '{}' names {}, which whoever made the events cannot know: queries over it cannot be verified",
-                    source.table,
-                    kind.metadata_key()
-                );
-                return Err(Mismatch(message));
-            }
-        });
+        columns.push(provenance(*kind)?);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(count));
     let rows = RecordBatch::try_new_with_options(Arc::clone(over), columns, &options)?;
@@ -275,6 +275,38 @@ fn table_rows(
         .map(|expression| expression.evaluate(&rows).and_then(|value| value.into_array(count)))
         .collect();
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns?, &options)?)
+}
+
+/// Where events that were made come from, as far as whoever made them can know it.
+fn made_provenance(source: &Source, kind: Provenance, count: usize) -> Result<ArrayRef, Mismatch> {
+    match kind {
+        // Made in order, so that numbers in that order compare as offsets of one partition do.
+        Provenance::Offset => {
+            Ok(Arc::new(Int64Array::from_iter_values(0..i64::try_from(count).unwrap_or(i64::MAX))) as ArrayRef)
+        }
+        Provenance::Topic => Ok(Arc::new(StringArray::from(vec![source.topic.as_str(); count]))),
+        Provenance::Partition | Provenance::CommitSeq => {
+            let message = format!(
+                "table '{}' names {}, which whoever made the events cannot know: queries over it cannot be verified",
+                source.table,
+                kind.metadata_key()
+            );
+            Err(Mismatch(message))
+        }
+    }
+}
+
+/// Where events of the log come from.
+fn stored_provenance(topic: &str, frame: &Stored, kind: Provenance) -> ArrayRef {
+    let count = frame.rows.num_rows();
+    match kind {
+        Provenance::Topic => Arc::new(StringArray::from(vec![topic; count])),
+        Provenance::Partition => Arc::new(Int64Array::from(vec![i64::from(frame.partition.0); count])),
+        Provenance::Offset => {
+            Arc::new(Int64Array::from_iter_values((0..count as u64).map(|row| (frame.base_offset.0 + row) as i64)))
+        }
+        Provenance::CommitSeq => Arc::new(Int64Array::from(vec![frame.commit as i64; count])),
+    }
 }
 
 fn array(values: &[Made], data_type: &DataType) -> Result<ArrayRef, Mismatch> {

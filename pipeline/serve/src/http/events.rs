@@ -54,7 +54,7 @@ fn refused(Refused { line, bad }: &Refused) -> Value {
 pub(super) fn refusal(error: &DoorError) -> Refusal {
     let status = match error {
         DoorError::TooMuch { .. } | DoorError::Log(LogError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-        DoorError::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
+        DoorError::Log(_) | DoorError::IdsUnreadable(_) | DoorError::IdsNotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
         DoorError::Rows { .. } | DoorError::Retraction { .. } | DoorError::Shape { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR
         }

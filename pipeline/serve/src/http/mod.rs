@@ -25,13 +25,13 @@ mod views;
 use crate::app::App;
 use crate::listen::{ServeError, listen};
 use answer::Refusal;
-use axum::{Extension, Router};
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use body::BODY_BYTES_MAX;
 use changes::Closing;
 use seats::Seats;
@@ -119,9 +119,7 @@ fn router(app: App, closing: Closing) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/status", get(status::status))
         .route("/healthz", get(status::healthz))
-        .fallback(async || {
-            Refusal::new(StatusCode::NOT_FOUND, "there is nothing here").hint(KNOWN)
-        })
+        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "there is nothing here").hint(KNOWN))
         .method_not_allowed_fallback(async || {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this takes another method").hint(KNOWN)
         })

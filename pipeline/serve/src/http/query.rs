@@ -8,10 +8,10 @@
 
 use super::answer::Refusal;
 use super::body::body_of;
+use crate::app::App;
 use crate::format::{Format, UnknownFormat, write};
 use crate::metrics::Protocol;
 use crate::queries::QueryResult;
-use crate::app::App;
 use axum::extract::{Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};

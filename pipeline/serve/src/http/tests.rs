@@ -20,7 +20,12 @@ struct Served {
 async fn serve(limits: QueryLimits, report: Option<PipelineReport>) -> Served {
     let node = Node::new();
     node.publish(7, &[("totals", &[("north", 1, 40), ("south", 1, 20)])]);
-    let app = App::with_report(node.limited(limits), Arc::clone(&node.door), Arc::new(move || report.clone()), crate::testing::clock());
+    let app = App::with_report(
+        node.limited(limits),
+        Arc::clone(&node.door),
+        Arc::new(move || report.clone()),
+        crate::testing::clock(),
+    );
     let server = Server::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
     let (address, (stop, stopped)) = (server.address(), oneshot::channel::<()>());
     let shutdown = async {
@@ -145,7 +150,7 @@ async fn status_and_health_are_told() {
     report.status.watermarks.insert("orders".to_owned(), chalk_event::Watermark::default());
     let served = serve(QueryLimits::default(), Some(report.clone())).await;
     let (status, answer) = served.json("GET /status", "", "").await;
-    assert_eq!((status, &answer["epoch"], &answer["views"]), (200, &json!(7), &json!({ "totals": { "rows": 2 } })));
+    assert_eq!((status, &answer["epoch"], &answer["views"]["totals"]["rows"]), (200, &json!(7), &json!(2)));
     assert_eq!((&answer["pipeline"]["rows_in"], &answer["failure"]), (&json!(5), &Value::Null));
     assert_eq!(answer["pipeline"]["watermarks"], json!({ "orders": null }));
     assert_eq!(served.ask("GET /healthz", "", "").await, (200, "ok".to_owned()));
@@ -236,7 +241,8 @@ impl Events {
     async fn next(&mut self) -> (String, Value) {
         // In HTTP's chunks: an event is written at once, and ends with an empty line.
         self.until("\n\n").await;
-        let (event, rest) = self.text.split_once("\n\n").map(|(event, rest)| (event.to_owned(), rest.to_owned())).expect("an end");
+        let (event, rest) =
+            self.text.split_once("\n\n").map(|(event, rest)| (event.to_owned(), rest.to_owned())).expect("an end");
         self.text = rest;
         let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         let data = field("data: ").unwrap_or_else(|| panic!("no data: {event}"));
@@ -313,11 +319,9 @@ async fn a_snapshot_and_its_changes_are_the_view() {
     served._node.publish(14, &[("totals", &[("south", 9, 7)])]);
     let mut again = Events::of(&served, "/views/totals/changes?shop=south").await;
     assert_eq!(again.next().await.0, "snapshot");
-    for (path, status) in [
-        ("/views/nothing/changes", 404),
-        ("/views/totals/changes?shp=x", 400),
-        ("/views/totals/changes?limit=1", 400),
-    ] {
+    for (path, status) in
+        [("/views/nothing/changes", 404), ("/views/totals/changes?shp=x", 400), ("/views/totals/changes?limit=1", 400)]
+    {
         assert_eq!(served.json(&format!("GET {path}"), "", "").await.0, status, "{path}");
     }
     // A stream does not hold up the end of the server.
@@ -343,7 +347,8 @@ async fn metrics_can_be_read() {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
         let value: f64 = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
-        let name = name.split_once('{').map_or(name, |(name, _)| name).to_owned() + name.find('{').map_or("", |at| &name[at..]);
+        let name = name.split_once('{').map_or(name, |(name, _)| name).to_owned()
+            + name.find('{').map_or("", |at| &name[at..]);
         assert!(known.insert(name, value).is_none(), "twice: {line}");
     }
     for (name, expected) in [

@@ -31,9 +31,7 @@ pub(super) type Parameters = Vec<(String, String)>;
 /// Lists the views.
 pub(super) async fn views(State(app): State<App>) -> Json<Value> {
     let snapshot = app.queries.snapshot();
-    let column = |field: &std::sync::Arc<Field>| {
-        json!({ "name": field.name(), "type": type_name(field.data_type()), "nullable": field.is_nullable() })
-    };
+    let column = |field: &std::sync::Arc<Field>| json!({ "name": field.name(), "type": type_name(field.data_type()), "nullable": field.is_nullable() });
     let view = |(name, view): (&String, &ViewRows)| {
         let columns: Vec<Value> = view.schema().fields().iter().map(column).collect();
         json!({ "name": name, "rows": view.len(), "columns": columns })

@@ -15,9 +15,9 @@ use chalk_log::EventLog;
 use chalk_view::Snapshot;
 use datafusion::catalog::view::ViewTable as PlanTable;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemTable, SchemaProvider, TableProvider};
+use datafusion::common::ScalarValue;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::provider_as_source;
-use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlanBuilder, TableType};
@@ -209,7 +209,9 @@ impl SchemaProvider for PgCatalog {
                     .build()?;
                 Ok(Some(Arc::new(PlanTable::new(ours, None))))
             }
-            "pg_class" => self.with(name, &[("relacl", texts()), ("reloptions", texts()), ("tableoid", id(1259))]).await,
+            "pg_class" => {
+                self.with(name, &[("relacl", texts()), ("reloptions", texts()), ("tableoid", id(1259))]).await
+            }
             "pg_namespace" => self.with(name, &[("tableoid", id(2615))]).await,
             "pg_type" => self.with(name, &[("tableoid", id(1247))]).await,
             "pg_proc" => self.with(name, &[("tableoid", id(1255))]).await,
@@ -237,12 +239,15 @@ impl PgCatalog {
         let tables = self.now.tables();
         let names: Vec<&str> = tables.snapshot().views.keys().map(String::as_str).collect();
         let all = |value| Some(vec![value; names.len()]);
-        text_table(&[
-            ("schemaname", all(SCHEMA)),
-            ("viewname", Some(names.clone())),
-            ("viewowner", all(functions::OWNER)),
-            ("definition", None),
-        ], names.len())
+        text_table(
+            &[
+                ("schemaname", all(SCHEMA)),
+                ("viewname", Some(names.clone())),
+                ("viewowner", all(functions::OWNER)),
+                ("definition", None),
+            ],
+            names.len(),
+        )
     }
 }
 

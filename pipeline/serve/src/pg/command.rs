@@ -17,18 +17,30 @@ pub(super) enum Command {
     Savepoint(&'static str),
     /// `ROLLBACK TO`.
     RollbackTo,
-    Set { name: String, value: Option<String> },
+    Set {
+        name: String,
+        value: Option<String>,
+    },
     /// `SET TRANSACTION` and the like: all is read-only and each statement sees one snapshot.
     SetTransaction,
     /// All, or one.
     Show(Option<String>),
     Reset(Option<String>),
     /// `DISCARD ALL` forgets everything, other words nothing that there is.
-    Discard { all: bool },
+    Discard {
+        all: bool,
+    },
     /// All, or one.
     Deallocate(Option<String>),
-    Declare { name: String, query: String },
-    Fetch { name: String, rows: Rows, shown: bool },
+    Declare {
+        name: String,
+        query: String,
+    },
+    Fetch {
+        name: String,
+        rows: Rows,
+        shown: bool,
+    },
     /// All, or one.
     Close(Option<String>),
     /// `LISTEN`, `UNLISTEN`: nobody notifies.
@@ -215,7 +227,10 @@ impl Command {
 
     fn set(words: &mut Words<'_>) -> Option<Self> {
         let session = words.take("SESSION");
-        if session && words.take("CHARACTERISTICS") || words.word_follows("TRANSACTION") || words.word_follows("CONSTRAINTS") {
+        if session && words.take("CHARACTERISTICS")
+            || words.word_follows("TRANSACTION")
+            || words.word_follows("CONSTRAINTS")
+        {
             return Some(Self::SetTransaction);
         }
         if session && words.take("AUTHORIZATION") {
@@ -268,9 +283,7 @@ impl Command {
         }
         // The first word FOR: before it there are only names.
         let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
-        let is_word = |at: usize| {
-            !statement[..at].ends_with(is_part) && !statement[at + 3..].starts_with(is_part)
-        };
+        let is_word = |at: usize| !statement[..at].ends_with(is_part) && !statement[at + 3..].starts_with(is_part);
         let upper = statement.to_ascii_uppercase();
         let (at, _) = upper.match_indices("FOR").find(|(at, _)| is_word(*at))?;
         Some(Self::Declare { name, query: statement[at + 3..].to_owned() })
@@ -322,7 +335,8 @@ mod tests {
 
     #[test]
     fn what_is_about_the_connection_is_known() {
-        let set = |name: &str, value: Option<&str>| Command::Set { name: name.to_owned(), value: value.map(str::to_owned) };
+        let set =
+            |name: &str, value: Option<&str>| Command::Set { name: name.to_owned(), value: value.map(str::to_owned) };
         let show = |name: &str| Command::Show(Some(name.to_owned()));
         let fetch = |rows, shown| Command::Fetch { name: "c".to_owned(), rows, shown };
         for (statement, expected) in [

@@ -568,7 +568,14 @@ impl Connection {
                     let (queries, time) = (Arc::clone(&self.shared.app.queries), self.settings.statement_timeout());
                     let asked = self.ask(queries.execute(prepared, &portal.values, time)).await?;
                     let result = asked.map_err(|error| Told::of_query(error, &statement.text, 0))?;
-                    (Answer::new(result, statement.names.as_deref(), &portal.formats, "SELECT")?.as_described(prepared, &statement, &portal.formats)?, wanted)
+                    (
+                        Answer::new(result, statement.names.as_deref(), &portal.formats, "SELECT")?.described_as(
+                            prepared,
+                            &statement,
+                            &portal.formats,
+                        )?,
+                        wanted,
+                    )
                 }
                 (None, command) => match self.command(command, &portal.formats).await? {
                     Outcome::Rows(answer, rows) => (answer, rows),
@@ -702,9 +709,8 @@ impl Connection {
                 vec![found.ok_or_else(|| Told::of_setting(name, &super::settings::NotSet::Unknown))?]
             }
         };
-        let column = |of: fn(&(&str, &str)) -> String| {
-            Arc::new(StringArray::from_iter_values(rows.iter().map(of))) as ArrayRef
-        };
+        let column =
+            |of: fn(&(&str, &str)) -> String| Arc::new(StringArray::from_iter_values(rows.iter().map(of))) as ArrayRef;
         let values = column(|row| row.1.to_owned());
         let columns = match name {
             Some(_) => vec![values],
@@ -773,7 +779,7 @@ impl Answer {
     }
 
     /// In the types that the client was told before the statement ran.
-    fn as_described(mut self, prepared: &Prepared, statement: &Statement, formats: &[i16]) -> Result<Self, Told> {
+    fn described_as(mut self, prepared: &Prepared, statement: &Statement, formats: &[i16]) -> Result<Self, Told> {
         let described = Columns::new(&renamed(&prepared.schema, statement.names.as_deref()), formats)?;
         if described.fields != self.columns.fields {
             self.columns = described;

@@ -13,8 +13,8 @@
 //! | `WHERE (SELECT x FROM … WHERE …)` | `(SELECT first_value(x) …)` | a subquery that depends on its row must aggregate |
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, SelectItem,
-    SetExpr, Statement, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -28,7 +28,10 @@ pub(crate) fn rewrite(mut statement: Statement) -> Statement {
             if let SelectItem::UnnamedExpr(expr) = item
                 && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
             {
-                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', format!("?column? {index}")) };
+                *item = SelectItem::ExprWithAlias {
+                    expr: expr.clone(),
+                    alias: Ident::with_quote('"', format!("?column? {index}")),
+                };
             }
         }
     }
@@ -57,7 +60,9 @@ impl VisitorMut for Rewriting {
                 }
             }
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
-                if let Some(escape) = escape_char.take_if(|escape| escape.value != Value::SingleQuotedString("\\".to_owned())) {
+                if let Some(escape) =
+                    escape_char.take_if(|escape| escape.value != Value::SingleQuotedString("\\".to_owned()))
+                {
                     let backslash = Expr::Value(Value::SingleQuotedString("\\".to_owned()).with_empty_span());
                     let args = vec![pattern.as_ref().clone(), Expr::Value(escape), backslash];
                     **pattern = call("replace", args);
@@ -142,8 +147,18 @@ fn is_empty(column: &str) -> bool {
 /// Whether a table of a join has nothing about what is here.
 fn reads_nothing(from: &TableWithJoins) -> bool {
     const NOTHING: [&str; 12] = [
-        "pg_attrdef", "pg_auth_members", "pg_collation", "pg_constraint", "pg_depend", "pg_description", "pg_index",
-        "pg_inherits", "pg_policy", "pg_sequence", "pg_shdescription", "pg_trigger",
+        "pg_attrdef",
+        "pg_auth_members",
+        "pg_collation",
+        "pg_constraint",
+        "pg_depend",
+        "pg_description",
+        "pg_index",
+        "pg_inherits",
+        "pg_policy",
+        "pg_sequence",
+        "pg_shdescription",
+        "pg_trigger",
     ];
     let tables = std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation));
     let names = tables.filter_map(|table| match table {
@@ -159,15 +174,15 @@ fn is_of_keys(column: &str) -> bool {
 }
 
 fn aggregates(expr: &Expr) -> bool {
-    const AGGREGATES: [&str; 10] = [
-        "array_agg", "avg", "bool_and", "bool_or", "count", "first_value", "max", "min", "string_agg", "sum",
-    ];
+    const AGGREGATES: [&str; 10] =
+        ["array_agg", "avg", "bool_and", "bool_or", "count", "first_value", "max", "min", "string_agg", "sum"];
     match expr {
         Expr::Function(function) => {
             let inner = |args: &FunctionArguments| match args {
-                FunctionArguments::List(list) => list.args.iter().any(|arg| {
-                    matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if aggregates(expr))
-                }),
+                FunctionArguments::List(list) => list
+                    .args
+                    .iter()
+                    .any(|arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if aggregates(expr))),
                 _ => false,
             };
             AGGREGATES.contains(&name_of(function).as_str()) || inner(&function.args)

@@ -191,7 +191,9 @@ fn acceptable(name: &str, value: &str) -> Result<String, NotSet> {
             "SQLASCII" => Ok("SQL_ASCII".to_owned()),
             _ => Err(NotSet::Value("text is UTF8 here")),
         },
-        "datestyle" if !starts("ISO") && !starts("DEFAULT") && !["MDY", "DMY", "YMD"].iter().any(|order| starts(order)) => {
+        "datestyle"
+            if !starts("ISO") && !starts("DEFAULT") && !["MDY", "DMY", "YMD"].iter().any(|order| starts(order)) =>
+        {
             Err(NotSet::Value("dates are written as ISO says here"))
         }
         "datestyle" => Ok("ISO, MDY".to_owned()),
@@ -205,8 +207,16 @@ fn acceptable(name: &str, value: &str) -> Result<String, NotSet> {
         "statement_timeout" if milliseconds(value).is_none() => {
             Err(NotSet::Value("statement_timeout is a number of milliseconds, or like 5s or 2min"))
         }
-        "server_version" | "server_version_num" | "server_encoding" | "integer_datetimes" | "in_hot_standby"
-        | "is_superuser" | "max_identifier_length" | "max_index_keys" | "lc_collate" | "lc_ctype" => Err(NotSet::Fixed),
+        "server_version"
+        | "server_version_num"
+        | "server_encoding"
+        | "integer_datetimes"
+        | "in_hot_standby"
+        | "is_superuser"
+        | "max_identifier_length"
+        | "max_index_keys"
+        | "lc_collate"
+        | "lc_ctype" => Err(NotSet::Fixed),
         _ => Ok(value.to_owned()),
     }
 }

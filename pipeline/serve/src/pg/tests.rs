@@ -110,7 +110,10 @@ async fn value<T: FromSqlOwned>(client: &Client, sql: &str, parameters: &[&(dyn 
 async fn clients_connect_and_ask() {
     let served = serve().await;
     let client = served.connect().await;
-    assert_eq!(rows(&client, "SELECT shop, total FROM totals ORDER BY total").await, ["south,5", "south,20", "north,40"]);
+    assert_eq!(
+        rows(&client, "SELECT shop, total FROM totals ORDER BY total").await,
+        ["south,5", "south,20", "north,40"]
+    );
     let statement = client.prepare("SELECT total FROM totals WHERE shop = $1 AND day = $2").await.expect("a plan");
     assert_eq!(statement.params(), [Type::TEXT, Type::INT8]);
     let column = &statement.columns()[0];
@@ -133,7 +136,7 @@ async fn only_the_database_is_served_and_to_any_user() {
     for user in ["postgres", "grafana", "Ünal"] {
         served.try_connect(served.config().user(user)).await.expect("any user");
     }
-    let error = served.try_connect(served.config().dbname("school")).await.err().expect("another database");
+    let error = served.try_connect(served.config().dbname("school")).await.expect_err("another database");
     let error = error.as_db_error().expect("an answer");
     assert_eq!(
         (error.code(), error.message(), error.hint()),
@@ -199,10 +202,22 @@ async fn every_kind_of_column_has_a_type_in_both_formats() {
         chrono::NaiveDateTime,
         time
     );
-    check!("TIME '07:59:00'", Type::TIME, "07:59:00.000000", NaiveTime, NaiveTime::from_hms_opt(7, 59, 0).expect("a time"));
+    check!(
+        "TIME '07:59:00'",
+        Type::TIME,
+        "07:59:00.000000",
+        NaiveTime,
+        NaiveTime::from_hms_opt(7, 59, 0).expect("a time")
+    );
     check!("[1, 2]", Type::INT8_ARRAY, "{1,2}", Vec<i64>, vec![1, 2]);
     check!("['a', NULL]", Type::TEXT_ARRAY, "{a,NULL}", Vec<Option<String>>, vec![Some("a".to_owned()), None]);
-    check!("named_struct('a', 1, 'b', 'x')", Type::TEXT, "{\"a\":1,\"b\":\"x\"}", String, "{\"a\":1,\"b\":\"x\"}".to_owned());
+    check!(
+        "named_struct('a', 1, 'b', 'x')",
+        Type::TEXT,
+        "{\"a\":1,\"b\":\"x\"}",
+        String,
+        "{\"a\":1,\"b\":\"x\"}".to_owned()
+    );
     for (sql, pg, text) in [
         ("CAST(2.50 AS DECIMAL(10,2))", Type::NUMERIC, "2.50"),
         ("arrow_cast(9223372036854775807, 'UInt64')", Type::INT8, "9223372036854775807"),
@@ -286,7 +301,12 @@ async fn errors_say_what_where_and_what_to_do() {
         ("SELECT 1 / 0", "22012", None, None),
         ("SELECT CAST('x' AS INT)", "22P02", None, None),
         ("SELECT a.shop FROM totals a JOIN totals b ON shop = 'x'", "42702", Some(46), None),
-        ("DROP TABLE totals", "25006", None, Some("a query is SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES or SHOW COLUMNS")),
+        (
+            "DROP TABLE totals",
+            "25006",
+            None,
+            Some("a query is SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES or SHOW COLUMNS"),
+        ),
         ("INSERT INTO totals VALUES ('x', 1, 1)", "25006", None, None),
         ("COPY totals TO STDOUT", "25006", None, None),
         ("CREATE VIEW x AS SELECT", "25006", None, None),
@@ -372,7 +392,10 @@ async fn a_failed_transaction_waits_for_its_end() {
     rows(&client, "BEGIN").await;
     assert_eq!(told(&client, "SELECT nothing").await.0, SqlState::UNDEFINED_COLUMN);
     assert_eq!(told(&client, "SELECT 1").await.0, SqlState::IN_FAILED_SQL_TRANSACTION);
-    assert_eq!(client.query("SELECT 1", &[]).await.expect_err("failed").code(), Some(&SqlState::IN_FAILED_SQL_TRANSACTION));
+    assert_eq!(
+        client.query("SELECT 1", &[]).await.expect_err("failed").code(),
+        Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+    );
     rows(&client, "ROLLBACK").await;
     assert_eq!(rows(&client, "SELECT 1").await, ["1"]);
     let transaction = client.transaction().await.expect("a transaction");
@@ -386,7 +409,10 @@ async fn portals_give_so_many_rows_at_a_time() {
     let served = serve().await;
     let mut client = served.connect().await;
     let transaction = client.transaction().await.expect("a transaction");
-    let portal = transaction.bind("SELECT value FROM generate_series(1, 20000) WHERE value > $1", &[&0_i64]).await.expect("bound");
+    let portal = transaction
+        .bind("SELECT value FROM generate_series(1, 20000) WHERE value > $1", &[&0_i64])
+        .await
+        .expect("bound");
     let mut found = 0_i64;
     for expected in [7_000, 7_000, 6_000, 0] {
         let rows = transaction.query_portal(&portal, 7_000).await.expect("rows");
@@ -448,11 +474,7 @@ async fn a_client_that_goes_away_ends_its_query() {
         let connection = tokio::spawn(connection);
         let asking = tokio::spawn(async move {
             let sql = format!("SELECT sum(value) FROM {MORE_THAN_CAN_BE_COUNTED}");
-            if simple {
-                client.simple_query(&sql).await.map(drop)
-            } else {
-                client.query(&sql, &[]).await.map(drop)
-            }
+            if simple { client.simple_query(&sql).await.map(drop) } else { client.query(&sql, &[]).await.map(drop) }
         });
         served.running(1).await;
         connection.abort();
@@ -467,7 +489,7 @@ async fn a_client_that_goes_away_ends_its_query() {
 async fn connections_and_what_they_hold_are_bounded() {
     let served = serve_with(QueryLimits::default(), 2).await;
     let (first, _second) = (served.connect().await, served.connect().await);
-    let error = served.try_connect(&served.config()).await.err().expect("too many");
+    let error = served.try_connect(&served.config()).await.expect_err("too many");
     assert_eq!(error.code(), Some(&SqlState::TOO_MANY_CONNECTIONS));
     // A cancel request needs no seat.
     first.cancel_token().cancel_query(NoTls).await.expect("a request that is taken");

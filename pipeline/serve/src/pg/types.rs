@@ -96,7 +96,9 @@ fn widened(data_type: &DataType) -> DataType {
 /// Whether the encoder knows a type.
 fn is_sent(data_type: &DataType) -> bool {
     match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => is_scalar(item.data_type()),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            is_scalar(item.data_type())
+        }
         DataType::Dictionary(_, value) => is_scalar(value),
         other => is_scalar(other),
     }
@@ -230,9 +232,10 @@ pub(super) fn values(
         let message = format!("bind message has {formats} parameter formats but {given} parameters");
         return Err(Told::error("08P01", message));
     }
-    let types = parameters.iter().enumerate().map(|(index, field)| {
-        Some(parameter_type(field.as_ref(), hints.get(index).and_then(Option::as_ref)))
-    });
+    let types = parameters
+        .iter()
+        .enumerate()
+        .map(|(index, field)| Some(parameter_type(field.as_ref(), hints.get(index).and_then(Option::as_ref))));
     // The decoder knows no arrays of ids, which are integers.
     let types: Vec<Option<Type>> =
         types.map(|known| known.map(|known| if known == Type::OID_ARRAY { Type::INT4_ARRAY } else { known })).collect();
@@ -260,9 +263,10 @@ pub(super) fn values(
 /// The value in the type that the statement expects, where that is the same value; otherwise as it is.
 fn fitting(value: ScalarValue, field: Option<&FieldRef>) -> ScalarValue {
     let Some(field) = field.filter(|field| *field.data_type() != value.data_type()) else { return value };
-    let converted = value.cast_to(field.data_type()).ok().filter(|converted| {
-        converted.cast_to(&value.data_type()).is_ok_and(|back| back == value)
-    });
+    let converted = value
+        .cast_to(field.data_type())
+        .ok()
+        .filter(|converted| converted.cast_to(&value.data_type()).is_ok_and(|back| back == value));
     converted.unwrap_or(value)
 }
 
@@ -320,7 +324,10 @@ mod tests {
         check(&bind(vec![Some(b"1")], vec![0, 0]), "08P01");
         let text = values(&bind(vec![Some(b"\xff")], vec![]), &[], &[parameter(DataType::Utf8)]);
         assert_eq!(text.expect_err("no text").code, "22021");
-        assert_eq!(values(&bind(vec![None], vec![]), &[], &[parameter(DataType::Int64)]), Ok(vec![ScalarValue::Int64(None)]));
+        assert_eq!(
+            values(&bind(vec![None], vec![]), &[], &[parameter(DataType::Int64)]),
+            Ok(vec![ScalarValue::Int64(None)])
+        );
     }
 
     #[test]

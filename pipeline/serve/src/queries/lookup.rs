@@ -112,7 +112,8 @@ impl Lookup {
                 let whole = scan.projection.is_none() && scan.filters.is_empty() && scan.fetch.is_none();
                 let view = snapshot.views.get(scan.table_name.table()).filter(|_| whole)?;
                 // A topic or a system table may have the name in another schema.
-                let same = scan.source.schema() == *view.schema() && scan.table_name.schema().is_none_or(|name| name == crate::tables::SCHEMA);
+                let same = scan.source.schema() == *view.schema()
+                    && scan.table_name.schema().is_none_or(|name| name == crate::tables::SCHEMA);
                 return same.then(|| Self::all(view));
             }
             LogicalPlan::SubqueryAlias(alias) => Self::compile(&alias.input, snapshot)?,
@@ -326,7 +327,8 @@ impl Reading {
         while let Some(next) = wanted.iter().position(|condition| is_next(condition, &prefix)) {
             prefix.push(array(&wanted.swap_remove(next).1)?);
         }
-        let rest = wanted.iter().map(|(column, value)| Ok((*column, array(value)?))).collect::<Result<_, NoAnswer>>()?;
+        let rest =
+            wanted.iter().map(|(column, value)| Ok((*column, array(value)?))).collect::<Result<_, NoAnswer>>()?;
         let cursor = view.cursor(&prefix)?;
         let view = view.clone();
         Ok(Self { view, cursor, rest, enough, rows_max, bytes_max, batches: Vec::new(), rows: 0, bytes: 0 })

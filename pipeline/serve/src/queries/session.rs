@@ -5,6 +5,7 @@
 
 use crate::error::QueryError;
 use crate::tables::{Catalogs, QueryTables};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, ParamValues, Result, ScalarValue};
@@ -19,7 +20,6 @@ use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
-use arrow::datatypes::{DataType, Field, FieldRef};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -132,38 +132,42 @@ fn typed(plan: LogicalPlan, hints: &[Option<DataType>]) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|plan| {
         let counts = matches!(plan, LogicalPlan::Limit(_));
         let input = plan.inputs().first().map(|input| Arc::clone(input.schema()));
-        let changed = plan.map_expressions(|expr| expr.transform_down(|expr| match expr {
-            // `x = ANY($1)`
-            Expr::ScalarFunction(ScalarFunction { func, mut args }) if func.name() == "array_has" => {
-                let item = match (args.as_slice(), &input) {
-                    ([Expr::Placeholder(Placeholder { field: None, .. }), item], Some(input)) => item.get_type(input).ok(),
-                    _ => None,
-                };
-                let typed = item.is_some();
-                if let (Some(item), Some(Expr::Placeholder(Placeholder { id, field }))) = (item, args.first_mut()) {
-                    let hint = hints.get(number(id)?).cloned().flatten();
-                    let data_type = hint.unwrap_or_else(|| DataType::new_list(item, true));
-                    *field = Some(Arc::new(Field::new("", data_type, true)));
+        let changed = plan.map_expressions(|expr| {
+            expr.transform_down(|expr| match expr {
+                // `x = ANY($1)`
+                Expr::ScalarFunction(ScalarFunction { func, mut args }) if func.name() == "array_has" => {
+                    let item = match (args.as_slice(), &input) {
+                        ([Expr::Placeholder(Placeholder { field: None, .. }), item], Some(input)) => {
+                            item.get_type(input).ok()
+                        }
+                        _ => None,
+                    };
+                    let typed = item.is_some();
+                    if let (Some(item), Some(Expr::Placeholder(Placeholder { id, field }))) = (item, args.first_mut()) {
+                        let hint = hints.get(number(id)?).cloned().flatten();
+                        let data_type = hint.unwrap_or_else(|| DataType::new_list(item, true));
+                        *field = Some(Arc::new(Field::new("", data_type, true)));
+                    }
+                    Ok(Transformed::new_transformed(Expr::ScalarFunction(ScalarFunction { func, args }), typed))
                 }
-                Ok(Transformed::new_transformed(Expr::ScalarFunction(ScalarFunction { func, args }), typed))
-            }
-            // `$1::int`
-            Expr::Cast(mut cast) if matches!(&*cast.expr, Expr::Placeholder(Placeholder { field: None, .. })) => {
-                if let Expr::Placeholder(Placeholder { id, field }) = cast.expr.as_mut() {
-                    let hint = hints.get(number(id)?).cloned().flatten();
-                    let data_type = hint.unwrap_or_else(|| cast.field.data_type().clone());
-                    *field = Some(Arc::new(Field::new("", data_type, true)));
+                // `$1::int`
+                Expr::Cast(mut cast) if matches!(&*cast.expr, Expr::Placeholder(Placeholder { field: None, .. })) => {
+                    if let Expr::Placeholder(Placeholder { id, field }) = cast.expr.as_mut() {
+                        let hint = hints.get(number(id)?).cloned().flatten();
+                        let data_type = hint.unwrap_or_else(|| cast.field.data_type().clone());
+                        *field = Some(Arc::new(Field::new("", data_type, true)));
+                    }
+                    Ok(Transformed::yes(Expr::Cast(cast)))
                 }
-                Ok(Transformed::yes(Expr::Cast(cast)))
-            }
-            Expr::Placeholder(Placeholder { id, field: None }) => {
-                let hint = hints.get(number(&id)?).cloned().flatten();
-                let data_type = hint.unwrap_or(if counts { DataType::Int64 } else { DataType::Utf8 });
-                let field = Some(Arc::new(Field::new("", data_type, true)));
-                Ok(Transformed::yes(Expr::Placeholder(Placeholder { id, field })))
-            }
-            other => Ok(Transformed::no(other)),
-        }))?;
+                Expr::Placeholder(Placeholder { id, field: None }) => {
+                    let hint = hints.get(number(&id)?).cloned().flatten();
+                    let data_type = hint.unwrap_or(if counts { DataType::Int64 } else { DataType::Utf8 });
+                    let field = Some(Arc::new(Field::new("", data_type, true)));
+                    Ok(Transformed::yes(Expr::Placeholder(Placeholder { id, field })))
+                }
+                other => Ok(Transformed::no(other)),
+            })
+        })?;
         if changed.transformed { Ok(Transformed::yes(changed.data.recompute_schema()?)) } else { Ok(changed) }
     })?;
     Ok(plan.data)

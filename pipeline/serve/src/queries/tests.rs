@@ -373,7 +373,10 @@ async fn lookups_answer_as_plans_do() {
         ("select total, shop from totals where shop = 'a''b' and day = 3;", true),
         ("SELECT * FROM totals WHERE day = 3", true),
         ("SELECT * FROM totals WHERE 3 = day AND shop = 'ab'", true),
-        ("SELECT t.total AS x, t.shop FROM chalk.public.totals AS t WHERE t.shop = 'b' ORDER BY t.total DESC LIMIT 7", true),
+        (
+            "SELECT t.total AS x, t.shop FROM chalk.public.totals AS t WHERE t.shop = 'b' ORDER BY t.total DESC LIMIT 7",
+            true,
+        ),
         ("SELECT total FROM totals WHERE shop = 'b' ORDER BY day DESC, total LIMIT 7 OFFSET 3", true),
         ("SELECT * FROM totals WHERE shop = 'b' LIMIT 3", true),
         ("SELECT * FROM totals WHERE shop = 'b' LIMIT 0", true),
@@ -382,7 +385,7 @@ async fn lookups_answer_as_plans_do() {
         ("SELECT * FROM totals WHERE shop = 'none'", true),
         ("SELECT * FROM totals WHERE shop = 'a' AND shop = 'b'", true),
         ("SELECT * FROM totals WHERE shop = NULL", true),
-        ("SELECT * FROM totals WHERE shop = '" , false),
+        ("SELECT * FROM totals WHERE shop = '", false),
         ("SELECT * FROM totals WHERE day = '3'", true),
         ("SELECT * FROM totals WHERE day = 99999999999", true),
         ("SELECT * FROM totals WHERE day = 99999999999999999999", false),
@@ -414,7 +417,11 @@ async fn lookups_answer_as_plans_do() {
             let answer = answer.map(|answer| crate::format::write(&answer, crate::format::Format::Csv).expect("text"));
             let expected = planned(&queries, sql).await;
             if sql.contains("ORDER BY") || !is_lookup {
-                let sorted = |text: String| { let mut lines: Vec<&str> = text.lines().collect(); lines.sort_unstable(); lines.join("\n") };
+                let sorted = |text: String| {
+                    let mut lines: Vec<&str> = text.lines().collect();
+                    lines.sort_unstable();
+                    lines.join("\n")
+                };
                 assert_eq!(answer.map(sorted), expected.map(sorted), "{sql}");
             } else {
                 assert_eq!(answer, expected, "{sql}");

@@ -57,7 +57,8 @@ impl ViewRows {
         }
         let parser = self.converter.parser();
         let count = rows.len();
-        let columns = self.converter.convert_rows(rows.into_iter().map(|row| parser.parse(row))).map_err(self.arrow())?;
+        let columns =
+            self.converter.convert_rows(rows.into_iter().map(|row| parser.parse(row))).map_err(self.arrow())?;
         cursor.last = last;
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);

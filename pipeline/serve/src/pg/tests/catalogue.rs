@@ -50,9 +50,17 @@ async fn psql_lists_what_there_is() {
     for (kinds, expected) in [
         (
             "'r','p','v','m','S','f',''",
-            &["public,dead_letters,table,chalk", "public,late_rows,table,chalk", "public,orders,table,chalk", "public,totals,view,chalk"][..],
+            &[
+                "public,dead_letters,table,chalk",
+                "public,late_rows,table,chalk",
+                "public,orders,table,chalk",
+                "public,totals,view,chalk",
+            ][..],
         ),
-        ("'r','p',''", &["public,dead_letters,table,chalk", "public,late_rows,table,chalk", "public,orders,table,chalk"]),
+        (
+            "'r','p',''",
+            &["public,dead_letters,table,chalk", "public,late_rows,table,chalk", "public,orders,table,chalk"],
+        ),
         ("'v',''", &["public,totals,view,chalk"]),
     ] {
         let sql = format!(
