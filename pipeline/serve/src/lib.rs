@@ -1,16 +1,20 @@
-//! Serving: read-only SQL over views and topics, and the HTTP door for events.
+//! Serving: read-only SQL over views and topics, for PostgreSQL's clients and over HTTP, and the HTTP door for events.
 //!
 //! ```text
-//!  POST /query ─▶ statement ─▶ session ─────────▶ DataFusion ─▶ batches ─▶ format
-//!                 (read-only,  (one snapshot of    (own memory     (counted,
-//!                  bounded)     all views, topics   pool, no disk,  as they come)
-//!                               up to one commit)   no files)
+//!  psql, drivers ─▶ pg ───┐
+//!  POST /query ───────────┴▶ statement ─▶ a lookup? ── yes ─▶ a range of one view ───────────▶ batches ─▶ rows, text
+//!                            (read-only,       │
+//!                             bounded)         no ─▶ session ────────────▶ DataFusion ──────▶ batches
+//!                                                    (one snapshot of       (own memory,      (counted,
+//!                                                     all views, topics      no disk,          as they come)
+//!                                                     up to one commit)      no files)
+//!  GET /views/… ───────────────────────────────────▶ a range of one view, or what changes in it
 //!  POST /events ─▶ the door ─▶ durable ─▶ receipt
 //! ```
 //!
-//! [`Queries`] knows no protocol: HTTP is one of its callers, the command line another. Everything that a query may use
-//! is bounded before it starts ([`QueryLimits`]), and dropping its future ends it. Serving is on loopback addresses only,
-//! since nobody has to say who they are. This crate must not know operators.
+//! [`Queries`] knows no protocol: PostgreSQL's and HTTP are two of its callers, the command line another. Everything that a
+//! query may use is bounded before it starts ([`QueryLimits`]), and dropping its future ends it. Serving is on loopback
+//! addresses only, since nobody has to say who they are. This crate must not know operators.
 
 mod app;
 mod error;

@@ -23,7 +23,7 @@ use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use futures::{FutureExt, StreamExt};
 use lookup::{Lookup, NoAnswer, template};
 use memory::Share;
-pub(crate) use session::Session;
+pub(crate) use session::{PARAMETERS_MAX, Session};
 use session::{Planned, told};
 use std::collections::HashMap;
 use std::future::Future;

@@ -15,7 +15,7 @@
 //! a new snapshot.
 
 use super::answer::Refusal;
-use super::views::{Parameters, conditions, view_of};
+use super::views::{Parameters, conditions, parameters_of, view_of};
 use crate::app::App;
 use crate::error::QueryError;
 use crate::format::json_text_columns;
@@ -25,6 +25,7 @@ use arrow::compute::kernels::cmp;
 use arrow::compute::{and, filter_record_batch};
 use arrow::error::ArrowError;
 use axum::Extension;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -55,8 +56,9 @@ pub(super) async fn changes(
     State(app): State<App>,
     Extension(Closing(closing)): Extension<Closing>,
     Path(name): Path<String>,
-    Query(parameters): Query<Parameters>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, Refusal> {
+    let parameters = parameters_of(parameters)?;
     let mut snapshots = app.queries.snapshots();
     let snapshot = Arc::clone(&snapshots.borrow_and_update());
     let view = view_of(&snapshot, &name)?;

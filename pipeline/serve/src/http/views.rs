@@ -18,6 +18,7 @@ use crate::format::{Format, UnknownFormat};
 use crate::metrics::Protocol;
 use arrow::datatypes::{DataType, Field};
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -44,8 +45,9 @@ pub(super) async fn views(State(app): State<App>) -> Json<Value> {
 pub(super) async fn rows(
     State(app): State<App>,
     Path(name): Path<String>,
-    Query(mut parameters): Query<Parameters>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, Refusal> {
+    let mut parameters = parameters_of(parameters)?;
     let snapshot = app.queries.snapshot();
     let view = view_of(&snapshot, &name)?;
     let format = take(&mut parameters, "format")?.unwrap_or_else(|| "json".to_owned());
@@ -58,6 +60,11 @@ pub(super) async fn rows(
     let asked = app.metrics.query(Protocol::Http);
     let result = asked.done(app.queries.rows_of(&snapshot, view, equal, limit).await)?;
     written(result, format).await
+}
+
+/// The parameters of a request, if they can be read.
+pub(super) fn parameters_of(query: Result<Query<Parameters>, QueryRejection>) -> Result<Parameters, Refusal> {
+    query.map(|Query(parameters)| parameters).map_err(|rejection| Refusal::bad_request(rejection.body_text()))
 }
 
 /// The view of a name.

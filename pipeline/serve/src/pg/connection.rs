@@ -23,7 +23,7 @@ use super::wire::{Broken, Phase, Reader, Writer, split};
 use crate::app::App;
 use crate::error::QueryError;
 use crate::metrics::Protocol;
-use crate::queries::{Dialect, Prepared, QueryResult};
+use crate::queries::{Dialect, PARAMETERS_MAX, Prepared, QueryResult};
 use crate::tables::CATALOG;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -355,7 +355,8 @@ impl Connection {
                     let (queries, time) = (Arc::clone(&self.shared.app.queries), self.settings.statement_timeout());
                     let result = self.ask(queries.run_as(statement, Dialect::Postgres, time)).await?;
                     let result = result.map_err(|error| Told::of_query(error, text, from))?;
-                    let answer = Answer::new(result, names_in(statement).as_deref(), &[], "SELECT")?;
+                    let names = names_in(statement, &result.schema);
+                    let answer = Answer::new(result, names.as_deref(), &[], "SELECT")?;
                     Outcome::Rows(answer, Rows::All)
                 }
                 command => self.command(command, &[]).await?,
@@ -467,7 +468,13 @@ impl Connection {
                 return Err(Told::error("42601", message).hint("prepare them one by one").into());
             }
         };
-        let hints: Vec<Option<Type>> = parse.type_oids.into_iter().map(types::hint).collect();
+        let mut hints: Vec<Option<Type>> = parse.type_oids.into_iter().map(types::hint).collect();
+        for (index, id) in types::ids(&parse.query) {
+            if index < PARAMETERS_MAX {
+                hints.resize(hints.len().max(index + 1), None);
+                hints[index].get_or_insert(id);
+            }
+        }
         let (mut prepared, mut renamed) = (None, None);
         if command == Command::Query {
             self.check_transaction()?;
@@ -475,8 +482,9 @@ impl Connection {
             let arrow_types: Vec<Option<DataType>> =
                 hints.iter().map(|hint| hint.as_ref().and_then(types::arrow_type)).collect();
             let asked = self.ask(queries.prepare(&parse.query, Dialect::Postgres, &arrow_types)).await?;
-            prepared = Some(asked.map_err(|error| Told::of_query(error, &parse.query, 0))?);
-            renamed = names_in(&parse.query);
+            let planned = asked.map_err(|error| Told::of_query(error, &parse.query, 0))?;
+            renamed = names_in(&parse.query, &planned.schema);
+            prepared = Some(planned);
         }
         let statement = Statement { text: parse.query, command, prepared, hints, names: renamed };
         self.statements.insert(name, Arc::new(statement));
@@ -728,7 +736,9 @@ impl Connection {
         let result = self.ask(queries.run_as(query, Dialect::Postgres, time)).await?;
         // Where the query begins in what was sent is not known here.
         let told = |error: QueryError| Told { position: None, ..Told::of_query(error, query, 0) };
-        let answer = Answer::new(result.map_err(told)?, names_in(query).as_deref(), &[], "FETCH")?;
+        let result = result.map_err(told)?;
+        let names = names_in(query, &result.schema);
+        let answer = Answer::new(result, names.as_deref(), &[], "FETCH")?;
         self.cursors.insert(name.to_owned(), answer);
         Ok(())
     }
@@ -782,8 +792,12 @@ impl Answer {
     }
 }
 
-/// Other names than ours, where clients of PostgreSQL expect others.
-fn names_in(sql: &str) -> Option<Vec<Option<String>>> {
+/// Other names than ours, where clients of PostgreSQL expect others: those of expressions, which look like such.
+fn names_in(sql: &str, schema: &Schema) -> Option<Vec<Option<String>>> {
+    let is_plain = |name: &str| name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+    if schema.fields().iter().all(|field| is_plain(field.name())) {
+        return None;
+    }
     names(sql).filter(|names| names.iter().any(Option::is_some))
 }
 

@@ -27,6 +27,7 @@ pub(super) fn register(context: &SessionContext) {
         ("col_description", no_text()),
         ("obj_description", no_text()),
         ("shobj_description", no_text()),
+        ("pg_get_expr", no_text()),
         ("pg_get_viewdef", no_text()),
         ("pg_get_ruledef", no_text()),
         ("pg_get_triggerdef", no_text()),

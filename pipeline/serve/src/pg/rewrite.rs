@@ -6,14 +6,15 @@
 //! | `array(SELECT …)` | an empty array | it is asked of roles, members and constraints: there are none |
 //! | `array_to_string(c.relacl, …)` | NULL | nobody has rights of their own |
 //! | `_pg_expandarray(i.indkey)`, and its fields | NULL | it is asked of keys: there are none |
-//! | `unnest(c.conkey)`, `generate_subscripts(c.conkey, 1)` | `unnest` of NULL, NULL | likewise |
+//! | `unnest(c.conkey)`, `generate_subscripts(c.conkey, 1)` | NULL | likewise |
+//! | `(SELECT … FROM pg_attrdef …)`, `(WITH …)` | NULL | there are no defaults, collations, comments, domains … |
 //! | `x LIKE 'a/_b' ESCAPE '/'` | `x LIKE replace('a/_b', '/', '\')` | no other escape is known |
 //! | `SELECT 1, 1` | `SELECT 1 AS …, 1 AS …` | names must differ; clients are told others |
 //! | `WHERE (SELECT x FROM … WHERE …)` | `(SELECT first_value(x) …)` | a subquery that depends on its row must aggregate |
 
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, SelectItem, SetExpr, Statement, Value, VisitMut, VisitorMut,
+    ObjectName, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -51,10 +52,11 @@ impl VisitorMut for Rewriting {
                     *expr = call("make_array", Vec::new());
                 } else if name == "array_to_string" && first_column(function).is_some_and(|column| is_empty(&column)) {
                     *expr = null("TEXT");
-                } else if name == "_pg_expandarray" || name == "generate_subscripts" {
+                } else if name == "_pg_expandarray"
+                    || name == "generate_subscripts"
+                    || name == "unnest" && first_column(function).is_some_and(|column| is_of_keys(&column))
+                {
                     *expr = null("INT");
-                } else if name == "unnest" && first_column(function).is_some_and(|column| is_of_keys(&column)) {
-                    *expr = call("unnest", vec![call("make_array", vec![null("INT")])]);
                 }
             }
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
@@ -66,12 +68,20 @@ impl VisitorMut for Rewriting {
                     **pattern = call("replace", args);
                 }
             }
-            Expr::Subquery(query) if query.limit_clause.is_none() => {
-                if let SetExpr::Select(select) = query.body.as_mut()
-                    && let [SelectItem::UnnamedExpr(only)] = select.projection.as_mut_slice()
+            Expr::Subquery(query) => {
+                if query.with.is_some() {
+                    *expr = Expr::Value(Value::Null.with_empty_span());
+                } else if let SetExpr::Select(select) = query.body.as_mut()
+                    && let [SelectItem::UnnamedExpr(only) | SelectItem::ExprWithAlias { expr: only, .. }] =
+                        select.projection.as_mut_slice()
                     && !aggregates(only)
                 {
-                    *only = call("first_value", vec![only.clone()]);
+                    if select.from.iter().any(reads_nothing) {
+                        *expr = Expr::Value(Value::Null.with_empty_span());
+                    } else if query.order_by.is_none() {
+                        *only = call("first_value", vec![only.clone()]);
+                        query.limit_clause = None;
+                    }
                 }
             }
             _ => {}
@@ -134,6 +144,30 @@ fn is_empty(column: &str) -> bool {
     ["acl", "options", "config"].iter().any(|end| column.ends_with(end))
 }
 
+/// Whether a table of a join has nothing about what is here.
+fn reads_nothing(from: &TableWithJoins) -> bool {
+    const NOTHING: [&str; 12] = [
+        "pg_attrdef",
+        "pg_auth_members",
+        "pg_collation",
+        "pg_constraint",
+        "pg_depend",
+        "pg_description",
+        "pg_index",
+        "pg_inherits",
+        "pg_policy",
+        "pg_sequence",
+        "pg_shdescription",
+        "pg_trigger",
+    ];
+    let tables = std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation));
+    let names = tables.filter_map(|table| match table {
+        TableFactor::Table { name, .. } => name.0.last().and_then(|part| part.as_ident()),
+        _ => None,
+    });
+    names.into_iter().any(|name| NOTHING.iter().any(|nothing| name.value.eq_ignore_ascii_case(nothing)))
+}
+
 /// Columns of the arrays of an index or a constraint.
 fn is_of_keys(column: &str) -> bool {
     ["key", "option", "class", "collation"].iter().any(|end| column.ends_with(end))
@@ -177,7 +211,10 @@ mod tests {
             ("SELECT array_to_string(c.names, ',') AS a", "SELECT array_to_string(c.names, ',') AS a"),
             ("SELECT a WHERE (SELECT x FROM t)", "SELECT a WHERE (SELECT first_value(x) FROM t)"),
             ("SELECT a WHERE (SELECT max(x) FROM t)", "SELECT a WHERE (SELECT max(x) FROM t)"),
-            ("SELECT a WHERE (SELECT x FROM t LIMIT 1)", "SELECT a WHERE (SELECT x FROM t LIMIT 1)"),
+            ("SELECT a WHERE (SELECT x FROM t LIMIT 1)", "SELECT a WHERE (SELECT first_value(x) FROM t)"),
+            ("SELECT a WHERE (SELECT x FROM pg_catalog.pg_attrdef d)", "SELECT a WHERE NULL"),
+            ("SELECT a WHERE (SELECT count(*) FROM pg_index)", "SELECT a WHERE (SELECT count(*) FROM pg_index)"),
+            ("SELECT a WHERE (WITH b AS (SELECT 1) SELECT * FROM b)", "SELECT a WHERE NULL"),
         ] {
             let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).expect("SQL").remove(0);
             assert_eq!(rewrite(statement).to_string(), expected);

@@ -218,7 +218,6 @@ async fn every_kind_of_column_has_a_type_in_both_formats() {
         String,
         "{\"a\":1,\"b\":\"x\"}".to_owned()
     );
-    check!("json_get('{\"a\": 5}', 'a')", Type::TEXT, "5", String, "5".to_owned());
     for (sql, pg, text) in [
         ("CAST(2.50 AS DECIMAL(10,2))", Type::NUMERIC, "2.50"),
         ("arrow_cast(9223372036854775807, 'UInt64')", Type::INT8, "9223372036854775807"),

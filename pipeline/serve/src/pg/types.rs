@@ -168,6 +168,17 @@ pub(super) fn hint(oid: u32) -> Option<Type> {
     }
 }
 
+/// The parameters that a statement casts to ids or arrays of them. asyncpg asks about the types of the parameters of its own
+/// questions, unless they are of these.
+pub(super) fn ids(sql: &str) -> Vec<(usize, Type)> {
+    let cast = |(at, _): (usize, &str)| {
+        let number: usize = sql[..at].rsplit_once('$')?.1.parse().ok()?;
+        let is_array = sql[at + "::oid".len()..].starts_with("[]");
+        Some((number.checked_sub(1)?, if is_array { Type::OID_ARRAY } else { Type::OID }))
+    };
+    sql.match_indices("::oid").filter_map(cast).collect()
+}
+
 /// Arrow's type for a parameter of that type.
 pub(super) fn arrow_type(hint: &Type) -> Option<DataType> {
     use arrow::datatypes::{IntervalUnit, TimeUnit};
@@ -188,7 +199,7 @@ pub(super) fn arrow_type(hint: &Type) -> Option<DataType> {
             let item = match *hint {
                 Type::BOOL_ARRAY => DataType::Boolean,
                 Type::INT2_ARRAY => DataType::Int16,
-                Type::INT4_ARRAY => DataType::Int32,
+                Type::INT4_ARRAY | Type::OID_ARRAY => DataType::Int32,
                 Type::INT8_ARRAY => DataType::Int64,
                 Type::FLOAT4_ARRAY => DataType::Float32,
                 Type::FLOAT8_ARRAY => DataType::Float64,
@@ -225,7 +236,9 @@ pub(super) fn values(
         .iter()
         .enumerate()
         .map(|(index, field)| Some(parameter_type(field.as_ref(), hints.get(index).and_then(Option::as_ref))));
-    let types: Vec<Option<Type>> = types.collect();
+    // The decoder knows no arrays of ids, which are integers.
+    let types: Vec<Option<Type>> =
+        types.map(|known| known.map(|known| if known == Type::OID_ARRAY { Type::INT4_ARRAY } else { known })).collect();
     let binary = |index: usize| {
         let codes = &bind.parameter_format_codes;
         codes.get(index).or(codes.first().filter(|_| codes.len() == 1)).is_some_and(|code| *code == 1)

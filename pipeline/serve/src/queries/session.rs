@@ -102,7 +102,7 @@ pub(super) struct Planned {
 }
 
 /// So many parameters may a statement have.
-const PARAMETERS_MAX: usize = 1_000;
+pub(crate) const PARAMETERS_MAX: usize = 1_000;
 
 /// The number of `$7`.
 fn number(id: &str) -> Result<usize> {
