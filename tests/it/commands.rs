@@ -391,7 +391,8 @@ fn a_taken_port_is_named() {
     let address = taken.local_addr().expect("an address");
     let ran = folder.chalk(&["run", "--data", "data", "--http-port", &address.port().to_string()]);
     let err = format!(
-        "running sql on data\nerror: {address} is taken\n  hint: choose another port, or 0 for any that is free\n"
+        "running sql on data\nerror: {address} is taken\n  hint: choose another port with --http-port, \
+         or 0 for any that is free\n"
     );
     ran.check(2, "", &err);
 }

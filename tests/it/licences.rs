@@ -38,7 +38,8 @@ struct Tolerated {
     reason: &'static str,
 }
 
-const TOLERATED: [Tolerated; 11] = [
+const TOLERATED: [Tolerated; 19] = [
+    Tolerated { name: "base64", line: "0.22", pulled_by: "postgres-protocol", reason: "PostgreSQL's types" },
     Tolerated { name: "block-buffer", line: "0.10", pulled_by: "digest", reason: "with digest 0.10" },
     Tolerated { name: "crypto-common", line: "0.1", pulled_by: "digest", reason: "with digest 0.10" },
     Tolerated { name: "digest", line: "0.10", pulled_by: "blake2", reason: "DataFusion's digest functions" },
@@ -49,7 +50,19 @@ const TOLERATED: [Tolerated; 11] = [
     Tolerated { name: "hashbrown", line: "0.15", pulled_by: "petgraph", reason: "DataFusion's physical expressions" },
     Tolerated { name: "itertools", line: "0.14", pulled_by: "object_store", reason: "DataFusion takes 0.15" },
     Tolerated { name: "num-bigint", line: "0.4", pulled_by: "jiter", reason: "DataFusion's JSON functions" },
+    Tolerated {
+        name: "rand",
+        line: "0.8",
+        pulled_by: "rust_decimal",
+        reason: "a weak feature of decimals: never compiled",
+    },
+    Tolerated { name: "rand", line: "0.9", pulled_by: "datafusion-execution", reason: "pgwire takes 0.10" },
+    Tolerated { name: "rand_chacha", line: "0.3", pulled_by: "rand", reason: "with rand 0.8" },
+    Tolerated { name: "rand_core", line: "0.6", pulled_by: "rand", reason: "with rand 0.8" },
+    Tolerated { name: "rand_core", line: "0.9", pulled_by: "rand", reason: "with rand 0.9" },
     Tolerated { name: "syn", line: "2", pulled_by: "sqlparser_derive", reason: "derives that have not moved to 3" },
+    Tolerated { name: "zstd", line: "0.13", pulled_by: "parquet", reason: "parquet's writer takes the other" },
+    Tolerated { name: "zstd-safe", line: "7", pulled_by: "zstd", reason: "with zstd 0.13" },
 ];
 
 #[test]

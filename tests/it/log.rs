@@ -1,27 +1,37 @@
-//! The contract of an event log, for every log; then what the commit log promises about its files.
+//! The contract of an event log, for every log; in the folder, what the commit log promises about its files.
+
+mod figures;
+mod files;
+mod kill;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt64Array, new_null_array};
 use arrow::datatypes::{DataType, Int64Type};
-use chalk_catalog::{TopicDef, TopicId, TopicSchema};
-use chalk_event::{CommitSeq, EventTime, Offset, PartitionId};
+use chalk_catalog::{CommittedEpoch, ControlEvent, SourcePosition, SystemTopic, TopicDef, TopicId, TopicSchema};
+use chalk_event::{CommitSeq, Epoch, EventTime, IngestTime, Offset, PartitionId};
 use chalk_log::{
-    Append, Appended, Commit, CommitLog, EventLog, Frame, FrameToAppend, Holder, LogError, LogOptions, read_holder,
+    Append, Appended, Commit, CommitLog, EventLog, Frame, FrameToAppend, Holder, LogError, LogOptions, PartitionSize,
 };
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use tempfile::TempDir;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A topic of two partitions.
 const AVSC: &str = r#"{"event_type":"note","partitions":2,"fields":[
     {"name":"n","type":"long"},{"name":"text","type":["null","string"]}]}"#;
 
 fn holder() -> Holder {
-    Holder { pid: 7, command: "chalk test".to_owned(), http: None }
+    Holder { pid: 7, command: "chalk test".to_owned(), http: None, pg: None }
 }
 
+/// When a log's first commit is made.
+const BEGIN: i64 = 1_756_684_800_000_000_000;
+const SECOND: i64 = 1_000_000_000;
+
+/// Every second a commit.
 fn options() -> LogOptions {
-    LogOptions::new(Arc::new(|| 1_756_684_800_000_000_000))
+    let time = AtomicI64::new(BEGIN);
+    LogOptions::new(Arc::new(move || time.fetch_add(SECOND, Ordering::Relaxed)))
 }
 
 fn notes(log: &dyn EventLog) -> TopicDef {
@@ -93,13 +103,21 @@ fn partition(log: &dyn EventLog, topic: TopicId, partition: u16, from: u64, byte
 /// A kind of log: opens the one of a directory.
 type Open = fn(&Path) -> Arc<dyn EventLog>;
 
-const LOGS: [(&str, Open); 2] = [
+const LOGS: [(&str, Open); 3] = [
     ("commit log", |directory| open(directory, options()) as _),
-    // Nothing is found in memory, and every commit begins a segment.
-    ("commit log without memory", |directory| {
-        open(directory, LogOptions { segment_bytes_max: 1, cache_bytes_max: 0, ..options() }) as _
-    }),
+    ("commit log without memory", |directory| open(directory, without_memory()) as _),
+    ("commit log with little memory", |directory| open(directory, with_little_memory()) as _),
 ];
+
+/// Nothing is found in memory, and every commit begins a segment.
+fn without_memory() -> LogOptions {
+    LogOptions { segment_bytes_max: 1, cache_bytes_max: 0, footers_bytes_max: 0, ..options() }
+}
+
+/// Footers of two segments stay in memory, and segments are small.
+fn with_little_memory() -> LogOptions {
+    LogOptions { segment_bytes_max: 3000, cache_bytes_max: 2000, footers_bytes_max: 400 << 10, ..options() }
+}
 
 fn open(directory: &Path, options: LogOptions) -> Arc<CommitLog> {
     Arc::new(CommitLog::open(directory, &holder(), options).expect("a log"))
@@ -358,204 +376,154 @@ fn a_log_that_is_opened_again_goes_on() {
     });
 }
 
-// The commit log's files
-
-const FIRST: &str = "00000000000000000001.log";
-
-/// The files of a closed log, and how long the first was after each commit.
-struct Files {
-    directory: TempDir,
-    topic: TopicId,
-    lengths: Vec<u64>,
-    rows: Vec<String>,
-}
-
-impl Files {
-    /// A log of three commits with rows, after the one that makes the topic.
-    fn new(options: LogOptions) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary folder");
-        let log = open(directory.path(), options);
-        let length = || std::fs::metadata(directory.path().join("log").join(FIRST)).expect("a segment").len();
+#[test]
+fn commits_are_found_by_time() {
+    check_reopened(|open| {
+        let log = open();
+        assert_eq!(log.commit_at(IngestTime(i64::MIN)).expect("a readable log"), None, "an empty log");
         let topic = notes(&*log);
-        let mut lengths = vec![0, length()];
-        for n in [0, 10, 20] {
-            append(&*log, vec![frame(&topic, 0, n..n + 2), frame(&topic, 1, n + 2..n + 3)]);
-            lengths.push(length());
+        for n in 0..12 {
+            append(&*log, vec![frame(&topic, 0, n..n + 1)]);
         }
-        let rows = commits(&*log, topic.id).expect("readable commits");
-        assert_eq!(rows[1], "3: p0@2 [10, 11] p1@1 [12]");
-        drop(log);
-        Self { directory, topic: topic.id, lengths, rows }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("log").join(FIRST)
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        std::fs::read(self.path()).expect("a segment")
-    }
-
-    /// Opens the log with other bytes in its first segment.
-    fn open_with(&self, bytes: &[u8]) -> Result<CommitLog, LogError> {
-        std::fs::write(self.path(), bytes).expect("a segment");
-        CommitLog::open(self.directory.path(), &holder(), options())
-    }
-}
-
-#[test]
-fn a_tail_that_was_not_acknowledged_is_cut_off() {
-    let files = Files::new(options());
-    let whole = files.bytes();
-    let [.., before, after] = files.lengths[..] else { panic!("commits") };
-    assert_eq!(after, whole.len() as u64);
-    for length in before..after {
-        let log = files.open_with(&whole[..length as usize]).unwrap_or_else(|error| panic!("{length}: {error}"));
-        assert_eq!(commits(&log, files.topic).expect("readable commits"), files.rows[..2], "cut at {length}");
-        let topic = notes(&log);
-        append(&log, vec![frame(&topic, 0, 77..78)]);
-        drop(log);
-        let log = open(files.directory.path(), options());
-        let [first, second, last] = &commits(&*log, files.topic).expect("readable commits")[..] else {
-            panic!("three commits after a cut at {length}");
-        };
-        assert_eq!([first, second], [&files.rows[0], &files.rows[1]], "cut at {length}");
-        assert_eq!(last, "4: p0@4 [77]", "cut at {length}");
-    }
-}
-
-#[test]
-fn a_segment_that_was_only_begun_is_begun_again() {
-    let files = Files::new(options());
-    let whole = files.bytes();
-    for length in 0..40 {
-        let log = files.open_with(&whole[..length]).unwrap_or_else(|error| panic!("{length}: {error}"));
-        assert_eq!(*log.durable().borrow(), CommitSeq(0), "cut at {length}");
-        let topic = notes(&log);
-        append(&log, vec![frame(&topic, 0, 5..6)]);
-        drop(log);
-        let log = open(files.directory.path(), options());
-        assert_eq!(commits(&*log, topic.id).expect("readable commits"), ["2: p0@0 [5]"], "cut at {length}");
-    }
-}
-
-/// An error's file, commit and byte.
-fn damage(error: &LogError) -> Option<(&str, u64, u64)> {
-    match error {
-        LogError::Damaged { file, commit, position, .. } => Some((file, commit.0, *position)),
-        _ => None,
-    }
-}
-
-#[test]
-fn damage_in_an_earlier_commit_is_refused_with_its_place() {
-    let files = Files::new(options());
-    let whole = files.bytes();
-    let (begin, end) = (files.lengths[2], files.lengths[3]);
-    for byte in begin..end {
-        let mut flipped = whole.clone();
-        flipped[byte as usize] ^= 1 << (byte % 8);
-        let error = files.open_with(&flipped).map(|_| ()).expect_err("damage");
-        assert_eq!(damage(&error), Some((FIRST, 3, begin)), "byte {byte}: {error}");
-    }
-    let mut flipped = whole;
-    flipped[end as usize - 1] ^= 1;
-    let error = files.open_with(&flipped).map(|_| ()).expect_err("damage").to_string();
-    assert_eq!(error, format!("damaged log: {FIRST}, commit 3, at byte {begin}: a frame's checksum does not match"));
-}
-
-#[test]
-fn damage_in_a_sealed_segment_never_gives_a_wrong_row() {
-    // The next commit begins a segment: the first is sealed with a footer.
-    let files = Files::new(LogOptions { segment_bytes_max: 1000, ..options() });
-    let segments = std::fs::read_dir(files.directory.path().join("log")).expect("a folder").count();
-    assert!(segments > 1, "the log has rolled");
-    let whole = files.bytes();
-    let (mut refused, mut noticed, mut harmless) = (0, 0, 0);
-    for byte in 0..whole.len() {
-        let mut flipped = whole.clone();
-        flipped[byte] ^= 1 << (byte % 8);
-        let read = match files.open_with(&flipped) {
-            Ok(log) => {
-                let read = commits(&log, files.topic);
-                if read.is_err() {
-                    noticed += 1;
-                } else {
-                    harmless += 1;
-                }
-                read
+        let check = |log: &dyn EventLog, last: u64| {
+            let found = |time: i64| log.commit_at(IngestTime(time)).expect("a readable log").map(|commit| commit.0);
+            assert_eq!(found(i64::MIN), Some(1));
+            for commit in 1..=13 {
+                let time = BEGIN + (commit as i64 - 1) * SECOND;
+                assert_eq!(found(time), Some(commit));
+                assert_eq!(found(time + 1), Some(commit + 1).filter(|&commit| commit <= last));
             }
-            Err(error) => {
-                refused += 1;
-                Err(error)
-            }
+            assert_eq!(found(i64::MAX), None);
         };
-        match read {
-            Ok(rows) => assert_eq!(rows, files.rows, "byte {byte}"),
-            Err(LogError::NewerFormat { .. }) => assert!((8..10).contains(&byte), "byte {byte}"),
-            Err(error) => assert_eq!(damage(&error).map(|(file, ..)| file), Some(FIRST), "byte {byte}: {error}"),
+        check(&*log, 13);
+        drop(log);
+        check(&*open(), 13);
+        // The clock is behind the log now, so that several commits have the time of the last before them.
+        let log = open();
+        append(&*log, vec![frame(&topic, 0, 12..13)]);
+        append(&*log, vec![frame(&topic, 0, 13..14)]);
+        let found = log.commit_at(IngestTime(BEGIN + 12 * SECOND)).expect("a readable log");
+        assert_eq!(found, Some(CommitSeq(13)), "the first of them");
+        check(&*log, 13);
+    });
+}
+
+#[test]
+fn commits_are_found_by_offset() {
+    check_reopened(|open| {
+        let log = open();
+        let topic = notes(&*log);
+        append(&*log, vec![frame(&topic, 0, 0..3)]);
+        append(&*log, vec![frame(&topic, 1, 0..1), frame(&topic, 0, 3..4)]);
+        append(&*log, vec![frame(&topic, 1, 1..3), frame(&topic, 1, 3..5)]);
+        append(&*log, vec![frame(&topic, 0, 4..6)]);
+        let check = |log: &dyn EventLog| {
+            let found = |partition: u16, offset: u64| {
+                let commit = log.commit_of(topic.id, PartitionId(partition), Offset(offset)).expect("a readable log");
+                commit.map(|commit| commit.0)
+            };
+            let of = |partition: u16, rows: u64| (0..=rows).map(|offset| found(partition, offset)).collect::<Vec<_>>();
+            assert_eq!(of(0, 6), [Some(2), Some(2), Some(2), Some(3), Some(5), Some(5), None]);
+            assert_eq!(of(1, 5), [Some(3), Some(4), Some(4), Some(4), Some(4), None]);
+            assert_eq!(found(2, 0), None, "a partition without rows");
+        };
+        check(&*log);
+        drop(log);
+        check(&*open());
+    });
+}
+
+#[test]
+fn progress_is_journalled() {
+    let committed = |pipeline: &str, epoch: u64, upto: u64| ControlEvent::EpochCommitted {
+        pipeline: pipeline.to_owned(),
+        epoch: Epoch(epoch),
+        upto: CommitSeq(upto),
+    };
+    let read = |position: u64, lines: u64| ControlEvent::SourceRead { table: "orders".to_owned(), position, lines };
+    check_reopened(|open| {
+        let log = open();
+        assert_eq!(log.journal(), chalk_catalog::Journal::default());
+        let topic = notes(&*log);
+        let control = |event: &ControlEvent| log.control_frame(event).expect("a frame");
+        let mut all = Vec::new();
+        for n in 1..=20 {
+            let events = [committed("main", n, 10 * n), read(100 * n, n), committed("other", 2 * n, n)];
+            append(&*log, vec![control(&events[0]), frame(&topic, 0, n as i64..n as i64 + 1), control(&events[1])]);
+            append(&*log, vec![control(&events[2])]);
+            all.extend(events);
         }
-    }
-    // Header and footer are checked when opening, bodies when reading; heads are read from the footer.
-    assert!(refused > 40 && noticed > 100 && harmless > 0, "{refused} refused, {noticed} noticed, {harmless} harmless");
+        let check = |log: &dyn EventLog| {
+            let journal = log.journal();
+            let epoch = |pipeline: &str| journal.pipelines.get(pipeline).copied();
+            assert_eq!(epoch("main"), Some(CommittedEpoch { epoch: Epoch(20), upto: CommitSeq(200) }));
+            assert_eq!(epoch("other"), Some(CommittedEpoch { epoch: Epoch(40), upto: CommitSeq(20) }));
+            assert_eq!(epoch("none"), None);
+            assert_eq!(journal.sources["orders"], SourcePosition { position: 2000, lines: 20 });
+            assert_eq!(log.control_events(SystemTopic::Journal.id()).expect("control events"), all);
+        };
+        check(&*log);
+        drop(log);
+        check(&*open());
+    });
 }
 
 #[test]
-fn segments_roll_and_are_opened_by_their_footers() {
-    let small = || LogOptions { segment_bytes_max: 1000, ..options() };
-    let directory = tempfile::tempdir().expect("a temporary folder");
-    let log = open(directory.path(), small());
-    let topic = notes(&*log);
-    for n in 0..30 {
-        append(&*log, vec![frame(&topic, 0, n..n + 1)]);
-    }
-    let expected = commits(&*log, topic.id).expect("readable commits");
-    assert_eq!(expected.len(), 30);
-    drop(log);
-    let mut names: Vec<PathBuf> = std::fs::read_dir(directory.path().join("log"))
-        .expect("a folder")
-        .map(|entry| entry.expect("a file").path())
-        .collect();
-    names.sort();
-    assert!(names.len() > 5, "{names:?}");
-    for sealed in &names[..names.len() - 1] {
-        assert!(std::fs::read(sealed).expect("a segment").ends_with(b"CHALKEND"), "{sealed:?} has a footer");
-    }
-    let log = open(directory.path(), small());
-    assert_eq!(commits(&*log, topic.id).expect("readable commits"), expected);
-    assert_eq!(partition(&*log, topic.id, 0, 17, 1), ["19@17 [17]"]);
-    drop(log);
-    std::fs::remove_file(&names[2]).expect("a segment to lose");
-    let error = CommitLog::open(directory.path(), &holder(), small()).map(|_| ()).expect_err("a gap").to_string();
-    assert!(error.starts_with("damaged log: ") && error.ends_with("is next: a segment is missing"), "{error}");
+fn system_topics_take_what_belongs_there() {
+    check(|log| {
+        let topic = notes(&**log);
+        let refused = |frame: FrameToAppend| {
+            let error = log.append(Append { frames: vec![frame] }).map(|_| ()).expect_err("a refusal");
+            assert!(matches!(error, LogError::Schema(_)), "{error}");
+            error.to_string()
+        };
+        let events = log.control_events(SystemTopic::Catalog.id()).expect("control events");
+        let by_hand = log.control_frame(&events[0]).expect("a frame");
+        assert_eq!(refused(by_hand), "topic '_catalog' is written by making and changing topics");
+        let mut no_event =
+            log.control_frame(&ControlEvent::SourceRead { table: "t".to_owned(), position: 0, lines: 0 });
+        let no_event = no_event.as_mut().expect("a frame");
+        let mut columns = no_event.rows.columns().to_vec();
+        columns[0] = Arc::new(StringArray::from(vec![r#"{"kind":"to_come"}"#]));
+        no_event.rows = RecordBatch::try_new(no_event.rows.schema(), columns).expect("rows");
+        assert!(refused(no_event.clone()).starts_with("a control event of a newer build?"));
+        assert_eq!(append(&**log, vec![frame(&topic, 0, 0..1)]).commit_seq, CommitSeq(2), "nothing was written");
+    });
 }
 
 #[test]
-fn a_newer_format_is_refused() {
-    let files = Files::new(options());
-    let mut newer = files.bytes();
-    newer[8] = 2;
-    let error = files.open_with(&newer).map(|_| ()).expect_err("a newer format");
-    assert_eq!(error.to_string(), format!("{FIRST} has format 2, this build reads up to 1: use a newer chalk"));
-    let mut foreign = files.bytes();
-    foreign[0] = b'X';
-    let error = files.open_with(&foreign).map(|_| ()).expect_err("another file");
-    let what = "it does not begin as a log segment does";
-    assert_eq!(error.to_string(), format!("damaged log: {FIRST}, commit 1, at byte 0: {what}"));
-}
-
-#[test]
-fn one_process_writes_to_a_directory() {
-    let directory = tempfile::tempdir().expect("a temporary folder");
-    let log = open(directory.path(), options());
-    let second = || CommitLog::open(directory.path(), &holder(), options()).map(|_| ());
-    let held = format!("{} is in use by process 7 (chalk test)", directory.path().display());
-    assert_eq!(second().expect_err("a held directory").to_string(), held);
-    log.announce(&Holder { http: Some("127.0.0.1:80".to_owned()), ..holder() }).expect("a written lock");
-    let listens = format!("{held}, which listens on http://127.0.0.1:80");
-    assert_eq!(second().expect_err("a held directory").to_string(), listens);
-    assert_eq!(read_holder(directory.path()).and_then(|holder| holder.http).as_deref(), Some("127.0.0.1:80"));
-    drop(log);
-    assert_eq!(read_holder(directory.path()), None, "whoever is gone holds nothing");
-    second().expect("a free directory");
+fn it_knows_how_large_it_is() {
+    check_reopened(|open| {
+        let log = open();
+        let partitions = |log: &dyn EventLog, topic: TopicId| {
+            let size = log.size();
+            assert!(size.partitions.is_sorted_by_key(|size| (size.topic, size.partition)));
+            size.partitions.into_iter().filter(|size| size.topic == topic).collect::<Vec<_>>()
+        };
+        let topic = notes(&*log);
+        assert_eq!(partitions(&*log, topic.id), []);
+        append(&*log, vec![frame(&topic, 0, 0..100), frame(&topic, 1, 0..3)]);
+        let [first, second] = partitions(&*log, topic.id)[..] else { panic!("two partitions") };
+        assert!(first.bytes > second.bytes && second.bytes > 0, "{first:?}, {second:?}");
+        append(&*log, vec![frame(&topic, 0, 0..100)]);
+        append(&*log, vec![frame(&topic, 0, 0..100)]);
+        let expected = [
+            PartitionSize {
+                tail: Offset(300),
+                bytes: 3 * first.bytes,
+                last_commit: CommitSeq(4),
+                last_commit_time: IngestTime(BEGIN + 3 * SECOND),
+                ..first
+            },
+            second,
+        ];
+        assert_eq!((second.first, second.tail, second.last_commit), (Offset(0), Offset(3), CommitSeq(2)));
+        assert_eq!(partitions(&*log, topic.id), expected);
+        let size = log.size();
+        assert!(size.segments > 0 && size.bytes > size.partitions.iter().map(|size| size.bytes).sum());
+        drop(log);
+        let log = open();
+        assert_eq!(partitions(&*log, topic.id), expected);
+        assert_eq!(log.size(), size);
+    });
 }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Nothing that a test waits for takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a server is asked whether its views have caught up.
-const ASK_EVERY: Duration = Duration::from_millis(5);
+pub(crate) const ASK_EVERY: Duration = Duration::from_millis(5);
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +103,7 @@ impl Folder {
     /// Starts a command that serves, and waits until it does.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
         let mut command = self.command(arguments);
+        command.args(["--http-port", "0", "--pg-port", "0"]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut err = BufReader::new(child.stderr.take().expect("a piped error output"));
         let mut said = String::new();
@@ -110,15 +111,20 @@ impl Folder {
             let line = said.len();
             let ended = err.read_line(&mut said).expect("a readable pipe") == 0;
             if let Some(serving) = said[line..].strip_prefix("serving on http://") {
-                break serving.split(';').next().unwrap_or(serving).to_owned();
+                break serving.split(' ').next().unwrap_or(serving).to_owned();
             }
             if ended {
                 let status = child.wait().expect("it ends");
                 panic!("it ended before it served, {status}: {said}");
             }
         };
+        Server { child, err, client: self.client(address) }
+    }
+
+    /// Who talks to a server at this address.
+    pub(crate) fn client(&self, address: String) -> Client {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
-        Server { child, err, client: Client { address, agent: config.build().into() } }
+        Client { address, agent: config.build().into() }
     }
 }
 
@@ -166,10 +172,14 @@ impl Client {
     }
 
     pub(crate) fn status(&self) -> Value {
+        self.try_status().expect("an answer")
+    }
+
+    /// The status; `None` when no whole answer came.
+    pub(crate) fn try_status(&self) -> Option<Value> {
         let url = format!("http://{}/status", self.address);
-        let mut response = self.agent.get(&url).call().expect("an answer");
-        let body = response.body_mut().read_to_string().expect("a whole answer");
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+        let body = self.agent.get(&url).call().ok()?.body_mut().read_to_string().ok()?;
+        Some(serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
     }
 
     /// Waits until the views show all that is durable and all that it led to.

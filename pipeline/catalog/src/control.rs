@@ -1,6 +1,6 @@
 //! Control events: how the catalogue and the pipelines' progress are kept in the log.
 
-use crate::topic::{SchemaId, TopicId};
+use crate::topic::{SchemaId, SystemTopic, TopicId};
 use chalk_event::{CommitSeq, Epoch};
 use serde::{Deserialize, Serialize};
 
@@ -52,4 +52,15 @@ pub enum ControlEvent {
         /// The last input commit of the epoch.
         upto: CommitSeq,
     },
+}
+
+impl ControlEvent {
+    /// The system topic that keeps it.
+    #[must_use]
+    pub fn topic(&self) -> SystemTopic {
+        match self {
+            Self::TopicCreated { .. } | Self::SchemaChanged { .. } => SystemTopic::Catalog,
+            Self::EpochCommitted { .. } | Self::SourceRead { .. } => SystemTopic::Journal,
+        }
+    }
 }

@@ -11,11 +11,13 @@
 mod avro;
 mod control;
 mod function;
+mod journal;
 mod schema;
 mod topic;
 
 pub use avro::{AvroField, AvroType};
 pub use control::ControlEvent;
 pub use function::FunctionIdentity;
+pub use journal::{CommittedEpoch, Journal, SourcePosition};
 pub use schema::{Column, ColumnType, RecordField, RecordSchema, Reference, SchemaError, TopicSchema};
 pub use topic::{SYSTEM_TOPICS, SchemaId, SystemTopic, TopicDef, TopicId, Topics};

@@ -36,7 +36,7 @@ pub const SYSTEM_TOPICS: [SystemTopic; 4] =
 const FIRST_USER_ID: u32 = 16;
 
 impl SystemTopic {
-    /// Its number; its schema has the same one.
+    /// Its number.
     #[must_use]
     pub fn id(self) -> TopicId {
         TopicId(match self {
@@ -45,6 +45,12 @@ impl SystemTopic {
             Self::DeadLetters => 2,
             Self::LateRows => 3,
         })
+    }
+
+    /// The number of its schema.
+    #[must_use]
+    pub fn schema_id(self) -> SchemaId {
+        SchemaId(self.id().0)
     }
 
     /// Its name in SQL.
@@ -95,12 +101,7 @@ impl SystemTopic {
     pub fn definition(self) -> TopicDef {
         let schema = TopicSchema::parse(self.name(), self.avsc(), TopicSchema::NO_ENVELOPE)
             .expect("system schemas are constants that a test reads");
-        TopicDef {
-            id: self.id(),
-            schema_id: SchemaId(self.id().0),
-            partitions: schema.partitions,
-            schema: Arc::new(schema),
-        }
+        TopicDef { id: self.id(), schema_id: self.schema_id(), partitions: schema.partitions, schema: Arc::new(schema) }
     }
 }
 

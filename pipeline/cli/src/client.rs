@@ -111,6 +111,17 @@ impl Client {
     }
 }
 
+/// `GET /status` of a server.
+pub(crate) fn status_of(address: &str) -> Result<Value, CliError> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let url = format!("http://{address}/status");
+    let (status, body) = read(&url, agent.get(&url).call())?;
+    if status >= 300 {
+        return Err(server_error(&body));
+    }
+    serde_json::from_str(&body).map_err(|error| CliError::other(format!("{url} does not answer as expected: {error}")))
+}
+
 fn read(url: &str, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<(u16, String), CliError> {
     let failed = |error: ureq::Error| CliError::other(format!("cannot reach {url}: {error}"));
     let mut response = response.map_err(failed)?;

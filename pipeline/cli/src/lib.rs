@@ -12,6 +12,7 @@ mod error;
 mod graders;
 mod node;
 mod project;
+mod replay;
 mod serving;
 pub mod verify;
 
@@ -46,6 +47,14 @@ enum Command {
     Append(command::append::Append),
     /// Ask the views and topics in SQL.
     Query(command::query::Query),
+    /// Show the topics of a data directory: their rows, sizes and keys.
+    Topics(command::topics::Topics),
+    /// Show rows of a topic as JSON lines: the newest, or from a place on.
+    Tail(command::tail::Tail),
+    /// Show how the pipelines of a data directory are doing.
+    Status(command::status::Status),
+    /// Compute the views again from the log alone, up to a point, and show them; nothing is written.
+    Replay(command::replay::Replay),
 }
 
 /// What a command came to.
@@ -74,6 +83,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Generate(generate) => generate.run(),
         Command::Append(append) => append.run(),
         Command::Query(query) => query.run(),
+        Command::Topics(topics) => topics.run(),
+        Command::Tail(tail) => tail.run(),
+        Command::Status(status) => status.run(),
+        Command::Replay(replay) => replay.run(),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

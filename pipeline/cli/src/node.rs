@@ -4,19 +4,27 @@ use crate::error::CliError;
 use crate::graders::graders;
 use crate::project::ProjectFiles;
 use chalk_connect::{LineSink, Sink};
-use chalk_ingest::Door;
-use chalk_log::{CommitLog, EventLog, Holder, LogOptions};
-use chalk_plan::Project;
-use chalk_runtime::{Handle, Options, Pipeline};
+use chalk_event::PartitionId;
+use chalk_ingest::{Door, DoorOptions};
+use chalk_log::{CommitLog, EventLog, Holder, LogError, LogOptions};
+use chalk_plan::{Project, SqlFile};
+use chalk_runtime::{Checkpoints, Handle, Options, Pipeline};
 use chalk_serve::{Queries, QueryLimits};
+use chalk_store::LocalFiles;
 use datafusion::logical_expr::ScalarUDF;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// An epoch takes about this many bytes of frames at most: enough to be worth its overhead, little enough to be seen soon.
-const EPOCH_BYTES_MAX: usize = 4 << 20;
+pub(crate) const EPOCH_BYTES_MAX: usize = 4 << 20;
+
+/// Under which the project's progress is journalled.
+pub(crate) const PIPELINE: &str = "project";
+
+/// Under load, so much has to be read again after a kill.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The system's clock, in nanoseconds since the Unix epoch: the one place where it is read.
 #[must_use]
@@ -41,6 +49,21 @@ pub struct Node {
     pub pipeline: Arc<Handle>,
     commit_log: Arc<CommitLog>,
     holder: Holder,
+}
+
+/// What a pipeline's results depend on: its text, and who its functions are.
+fn identity(files: &ProjectFiles) -> String {
+    let mut identity = String::new();
+    for SqlFile { name, text } in &files.sql {
+        identity.push_str(&format!("{name}\n{text}\n"));
+    }
+    for (topic, avsc) in &files.schemas {
+        identity.push_str(&format!("{topic}\n{avsc}\n"));
+    }
+    for function in graders() {
+        identity.push_str(&format!("{}\n", function.identity));
+    }
+    identity
 }
 
 impl Node {
@@ -73,7 +96,7 @@ impl Node {
 
     fn start(files: &ProjectFiles, data: &Path, command: &str, quiet: bool) -> Result<Self, CliError> {
         let (project, functions) = Self::plan(files)?;
-        let holder = Holder { pid: std::process::id(), command: format!("chalk {command}"), http: None };
+        let holder = Holder { pid: std::process::id(), command: format!("chalk {command}"), http: None, pg: None };
         let commit_log = Arc::new(CommitLog::open(data, &holder, LogOptions::new(system_clock()))?);
         let log: Arc<dyn EventLog> = Arc::clone(&commit_log) as _;
         for (topic, avsc) in &files.schemas {
@@ -86,17 +109,34 @@ impl Node {
                 log.ensure_topic(&topic.name, avsc, chalk_catalog::TopicSchema::NO_ENVELOPE)?;
             }
         }
-        let door = Arc::new(Door::open(Arc::clone(&log), system_clock())?);
+        let ids = Arc::new(LocalFiles::at(&data.join("ids")).map_err(LogError::from)?);
+        let door = DoorOptions::new(system_clock()).keeping_ids_in(ids);
+        let door = Arc::new(Door::open(Arc::clone(&log), door)?);
         let options = Options {
             shards: available_parallelism().map_or(1, usize::from),
             epoch_bytes_max: EPOCH_BYTES_MAX,
             stdout: Box::new(|| Box::new(LineSink::new("the terminal", std::io::stdout())) as Box<dyn Sink>),
             directory: files.directory.clone(),
             quiet,
+            checkpoints: Some(Checkpoints {
+                storage: Arc::new(LocalFiles::at(&data.join("checkpoints")).map_err(LogError::from)?),
+                interval: CHECKPOINT_INTERVAL,
+                // A run that leaves files alone does not know how far they were written.
+                write: !quiet,
+            }),
         };
-        let pipeline = Pipeline { name: "project".to_owned(), graph: project.graph.clone() };
+        let name = PIPELINE.to_owned();
+        let pipeline = Pipeline { name, graph: project.graph.clone(), identity: identity(files) };
         let pipeline = Arc::new(chalk_runtime::start(&pipeline, &door, &options)?);
         Ok(Self { project, functions, log, door, pipeline, commit_log, holder })
+    }
+
+    /// How many rows a topic has; 0 without such a topic.
+    #[must_use]
+    pub fn rows(&self, topic: &str) -> u64 {
+        let topics = self.log.topics();
+        let Some(topic) = topics.by_name(topic) else { return 0 };
+        (0..topic.partitions).map(|partition| self.log.tail(topic.id, PartitionId(partition)).0).sum()
     }
 
     /// Read-only SQL over its views and topics.
@@ -110,8 +150,9 @@ impl Node {
     ///
     /// # Errors
     /// When the lock file cannot be written.
-    pub fn announce(&mut self, http: std::net::SocketAddr) -> Result<(), CliError> {
+    pub fn announce(&mut self, http: std::net::SocketAddr, pg: std::net::SocketAddr) -> Result<(), CliError> {
         self.holder.http = Some(http.to_string());
+        self.holder.pg = Some(pg.to_string());
         Ok(self.commit_log.announce(&self.holder)?)
     }
 }

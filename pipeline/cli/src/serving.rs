@@ -1,13 +1,51 @@
 //! Serving a node until Ctrl-C.
 
 use crate::error::CliError;
-use crate::node::Node;
-use chalk_serve::{App, Format, Server, write};
+use crate::node::{Node, system_clock};
+use chalk_serve::{App, Format, PgServer, ServeError, Server, write};
+use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// Where HTTP is served unless it is said otherwise. No service is registered for it, and systems do not give it to programs
+/// that take any port.
+const HTTP_PORT: u16 = 8532;
+/// The same for PostgreSQL's protocol, whose own port is 5432.
+const PG_PORT: u16 = 5532;
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Ports {
+    /// Where to listen for HTTP on this machine: a port, or 0 for any that is free
+    /// [default: 8532, or any that is free when that is taken].
+    #[arg(long, value_name = "PORT")]
+    http_port: Option<u16>,
+    /// Where to listen for PostgreSQL's clients (psql, DBeaver, Grafana, JDBC …) on this machine: a port, or 0 for any that
+    /// is free [default: 5532, or any that is free when that is taken].
+    #[arg(long, value_name = "PORT")]
+    pg_port: Option<u16>,
+}
+
+/// Takes the port that is asked for, or the usual one, or any.
+async fn take<S, F>(asked: Option<u16>, usual: u16, option: &str, bind: impl Fn(SocketAddr) -> F) -> Result<S, CliError>
+where
+    F: Future<Output = Result<S, ServeError>>,
+{
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let taken = match bind(local(asked.unwrap_or(usual))).await {
+        Err(ServeError::Taken(_)) if asked.is_none() => bind(local(0)).await,
+        taken => taken,
+    };
+    taken.map_err(|error| match error {
+        ServeError::Taken(address) => CliError::other(format!(
+            "{address} is taken\n  hint: choose another port with {option}, or 0 for any that is free"
+        )),
+        other => CliError::other(other.to_string()),
+    })
+}
 
 /// The runtime of everything that waits.
 ///
@@ -22,15 +60,17 @@ pub(crate) fn tokio_runtime() -> Result<tokio::runtime::Runtime, CliError> {
 
 /// A server at work.
 pub(crate) struct Serving {
-    address: SocketAddr,
+    http: SocketAddr,
+    pg: SocketAddr,
     interrupts: [Signal; 2],
     stop: watch::Sender<bool>,
     task: JoinHandle<Result<(), CliError>>,
 }
 
 impl Serving {
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it can be asked.
+    pub(crate) fn addresses(&self) -> String {
+        format!("http://{} and postgres://{}/chalk", self.http, self.pg)
     }
 
     /// Serves until Ctrl-C or SIGTERM, then lets requests at hand finish.
@@ -47,37 +87,42 @@ impl Serving {
 }
 
 /// Starts to serve, and says so in the data directory.
-pub(crate) fn start(node: &mut Node, port: u16, runtime: &tokio::runtime::Runtime) -> Result<Serving, CliError> {
-    let server = runtime
-        .block_on(Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
-        .map_err(|error| CliError::other(error.to_string()))?;
-    let address = server.address();
+pub(crate) fn start(node: &mut Node, ports: Ports, runtime: &tokio::runtime::Runtime) -> Result<Serving, CliError> {
+    let http = runtime.block_on(take(ports.http_port, HTTP_PORT, "--http-port", Server::bind))?;
+    let pg = runtime.block_on(take(ports.pg_port, PG_PORT, "--pg-port", PgServer::bind))?;
+    let (http_address, pg_address) = (http.address(), pg.address());
     // Before anybody is told that it can be stopped.
     let interrupts = {
         let _context = runtime.enter();
         let handler = |kind| signal(kind).map_err(|error| CliError::other(error.to_string()));
         [handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?]
     };
-    node.announce(address)?;
-    let app = App::new(node.queries(), Arc::clone(&node.door), Arc::clone(&node.pipeline));
-    let (stop, mut stopped) = watch::channel(false);
-    let shutdown = async move {
-        // The sender is gone only when nobody waits for the server any more.
-        let _ = stopped.wait_for(|stop| *stop).await;
+    node.announce(http_address, pg_address)?;
+    let app = App::new(node.queries(), Arc::clone(&node.door), Arc::clone(&node.pipeline), system_clock());
+    let (stop, stopped) = watch::channel(false);
+    let shutdown = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // The sender is gone only when nobody waits for the server any more.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }
     };
-    let task = runtime
-        .spawn(async move { server.run(app, shutdown).await.map_err(|error| CliError::other(error.to_string())) });
-    Ok(Serving { address, interrupts, stop, task })
+    let (http, pg) = (http.run(app.clone(), shutdown()), pg.run(app, shutdown()));
+    let task = runtime.spawn(async move {
+        let (served, ()) = tokio::join!(http, pg);
+        served.map_err(|error| CliError::other(error.to_string()))
+    });
+    Ok(Serving { http: http_address, pg: pg_address, interrupts, stop, task })
 }
 
 /// Serves until Ctrl-C or until the pipeline fails.
 pub(crate) fn serve_until_ctrl_c(
     node: &mut Node,
-    port: u16,
+    ports: Ports,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<(), CliError> {
-    let server = start(node, port, runtime)?;
-    eprintln!("serving on http://{}; stop with Ctrl-C", server.address());
+    let server = start(node, ports, runtime)?;
+    eprintln!("serving on {}; stop with Ctrl-C", server.addresses());
     let mut snapshots = node.pipeline.subscribe();
     runtime.block_on(async {
         tokio::select! {

@@ -57,25 +57,48 @@ impl Source for FileSource {
 pub struct FileSink {
     path: PathBuf,
     file: File,
+    position: u64,
 }
 
 impl FileSink {
-    /// Creates the file anew: a pipeline starts from the beginning of the log and gives all its rows again.
+    /// Creates the file anew, for a pipeline that starts from the beginning of the log and gives all its rows again.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn create(path: &Path) -> Result<Self, ConnectError> {
         let file = File::create(path).map_err(failed("create", path))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, position: 0 })
+    }
+
+    /// Opens the file of an earlier run for what follows `position`; what stands there is given again and is cut off.
+    ///
+    /// # Errors
+    /// When it cannot be written, or is shorter than the position.
+    pub fn resume(path: &Path, position: u64) -> Result<Self, ConnectError> {
+        let mut file = File::options().write(true).open(path).map_err(failed("open", path))?;
+        let len = file.metadata().map_err(failed("read the size of", path))?.len();
+        if len < position {
+            return Err(ConnectError::Shrunk { path: path.display().to_string(), len, position });
+        }
+        file.set_len(position).map_err(failed("cut", path))?;
+        file.seek(SeekFrom::Start(position)).map_err(failed("seek in", path))?;
+        Ok(Self { path: path.to_owned(), file, position })
     }
 }
 
 impl Sink for FileSink {
     fn write(&mut self, lines: &str) -> Result<(), ConnectError> {
-        self.file.write_all(lines.as_bytes()).map_err(failed("write", &self.path))
+        self.file.write_all(lines.as_bytes()).map_err(failed("write", &self.path))?;
+        self.position += lines.len() as u64;
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<(), ConnectError> {
         self.file.sync_all().map_err(failed("sync", &self.path))
+    }
+
+    fn position(&mut self) -> Result<Option<u64>, ConnectError> {
+        self.finish()?;
+        Ok(Some(self.position))
     }
 }

@@ -88,4 +88,11 @@ pub trait Sink: Send {
     /// # Errors
     /// When what was written could not be made durable.
     fn finish(&mut self) -> Result<(), ConnectError>;
+
+    /// Makes what was written durable and says how far that is, in bytes: where a later run can go on. `None` for a place
+    /// that cannot take back what came after.
+    ///
+    /// # Errors
+    /// As for [`Sink::finish`].
+    fn position(&mut self) -> Result<Option<u64>, ConnectError>;
 }

@@ -28,4 +28,8 @@ impl<W: Write + Send> Sink for LineSink<W> {
     fn finish(&mut self) -> Result<(), ConnectError> {
         self.writer.flush().map_err(|error| self.failed(error))
     }
+
+    fn position(&mut self) -> Result<Option<u64>, ConnectError> {
+        Ok(None)
+    }
 }

@@ -1,18 +1,20 @@
 //! Deciding about one event after the other, and collecting what is to be appended.
 
 use crate::error::DoorError;
-use crate::identity::{Envelope, content_hash, id_of, plain, text};
-use crate::memory::{Memory, reference_key};
+use crate::identity::{Scratch, content_hash, id_of, partition_of, push_plain, text};
+use crate::memory::Memory;
 use crate::receipt::{Receipt, Refused};
+use crate::rules::{Rules, TopicRules};
 use crate::times::check_times;
 use arrow::array::{Array, RecordBatch, TimestampNanosecondArray};
-use chalk_catalog::{RecordSchema, SystemTopic, TopicDef, TopicId, Topics};
+use chalk_catalog::{SystemTopic, TopicDef, TopicId};
 use chalk_codec::{BadInput, Cell, Reason, RowsBuilder, decode_event, split_event};
 use chalk_event::{EventTime, PartitionId, hash_key};
 use chalk_log::{Append, FrameToAppend};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// One event may have this many bytes.
 const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -21,148 +23,152 @@ const EVENT_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Draft<'a> {
     pub(crate) line: u64,
     pub(crate) raw: Cow<'a, str>,
-    pub(crate) event_type: Option<String>,
+    pub(crate) event_type: Option<Cow<'a, str>>,
     pub(crate) decoded: Result<Decoded<'a>, BadInput>,
 }
 
 /// An event whose fields are good.
 pub(crate) struct Decoded<'a> {
-    pub(crate) topic: TopicId,
-    pub(crate) record: usize,
-    pub(crate) cells: Vec<Cell<'a>>,
-    pub(crate) rest: Option<String>,
+    rules: &'a TopicRules,
+    record: usize,
+    cells: Vec<Cell<'a>>,
+    rest: Option<String>,
+    /// The id that its key makes, if it has a key.
+    id: Option<Uuid>,
+    content: u64,
+    partition: PartitionId,
+}
+
+impl<'a> Decoded<'a> {
+    /// Works out all that needs no memory of other events.
+    pub(crate) fn of(
+        rules: &'a TopicRules,
+        record: usize,
+        cells: Vec<Cell<'a>>,
+        rest: Option<String>,
+        scratch: &mut Scratch,
+    ) -> Self {
+        let (topic, envelope) = (&rules.topic, rules.envelope);
+        let schema = &topic.schema.records[record];
+        let id = envelope.event_id.and_then(|_| id_of(schema, envelope, &cells, scratch));
+        let content = content_hash(envelope, &cells, rest.as_deref(), scratch);
+        let partition = partition_of(topic, schema, &cells, scratch);
+        Self { rules, record, cells, rest, id, content, partition }
+    }
 }
 
 impl<'a> Draft<'a> {
     /// Reads a line; of `table` when it is a row of a table without envelope.
-    pub(crate) fn read(line: u64, bytes: &'a [u8], topics: &Topics, table: Option<TopicId>, now: i64) -> Self {
-        let raw = String::from_utf8_lossy(bytes);
-        let mut draft = Draft { line, raw: Cow::Borrowed(""), event_type: None, decoded: Err(not_utf8()) };
-        if bytes.len() > EVENT_BYTES_MAX {
-            let message = format!("an event of {} bytes is larger than {EVENT_BYTES_MAX}: send less", bytes.len());
-            draft.decoded = Err(BadInput::whole(Reason::TooLarge, message));
-        } else if let Ok(text) = str::from_utf8(bytes) {
-            draft.decode(text, topics, table, now);
-        }
-        draft.raw = raw;
-        draft
+    pub(crate) fn read(
+        line: u64,
+        bytes: &'a [u8],
+        rules: &'a Rules,
+        table: Option<TopicId>,
+        now: i64,
+        scratch: &mut Scratch,
+    ) -> Self {
+        let mut event_type = None;
+        let (raw, decoded) = match str::from_utf8(bytes) {
+            _ if bytes.len() > EVENT_BYTES_MAX => {
+                let message = format!("an event of {} bytes is larger than {EVENT_BYTES_MAX}: send less", bytes.len());
+                (String::from_utf8_lossy(bytes), Err(BadInput::whole(Reason::TooLarge, message)))
+            }
+            Ok(text) => (Cow::Borrowed(text), Self::decode(text, &mut event_type, rules, table, now, scratch)),
+            Err(_) => {
+                let message = "not UTF-8: send JSON as UTF-8";
+                (String::from_utf8_lossy(bytes), Err(BadInput::whole(Reason::MalformedJson, message)))
+            }
+        };
+        Draft { line, raw, event_type, decoded }
     }
 
-    fn decode(&mut self, line: &'a str, topics: &Topics, table: Option<TopicId>, now: i64) {
-        self.decoded = split_event(line).and_then(|event| {
-            let (topic, record) = match table.and_then(|table| topics.by_id(table)) {
-                Some(topic) => (topic, 0),
+    fn decode(
+        line: &'a str,
+        event_type: &mut Option<Cow<'a, str>>,
+        rules: &'a Rules,
+        table: Option<TopicId>,
+        now: i64,
+        scratch: &mut Scratch,
+    ) -> Result<Decoded<'a>, BadInput> {
+        split_event(line).and_then(|event| {
+            let (rules, record) = match table.and_then(|table| rules.topic(table)) {
+                Some(rules) => (rules, 0),
                 None => {
-                    let event_type = event.string("event_type");
-                    self.event_type = event_type.as_deref().map(str::to_owned);
-                    find_record(topics, event_type.as_deref())?
+                    *event_type = event.string("event_type");
+                    find_record(rules, event_type.as_deref())?
                 }
             };
-            let envelope = Envelope::of(&topic.schema);
-            let schema = &topic.schema;
-            let (mut cells, rest) = decode_event(&event, schema, &schema.records[record], &envelope.computed())?;
-            check_times(topic, envelope, &mut cells, now)?;
-            Ok(Decoded { topic: topic.id, record, cells, rest })
-        });
+            let schema = &rules.topic.schema;
+            let (mut cells, rest) = decode_event(&event, schema, &schema.records[record], &rules.computed)?;
+            check_times(&rules.topic, rules.envelope, &mut cells, now)?;
+            Ok(Decoded::of(rules, record, cells, rest, scratch))
+        })
     }
 }
 
-fn not_utf8() -> BadInput {
-    BadInput::whole(Reason::MalformedJson, "not UTF-8: send JSON as UTF-8")
-}
-
-fn find_record<'t>(topics: &'t Topics, event_type: Option<&str>) -> Result<(&'t TopicDef, usize), BadInput> {
+fn find_record<'r>(rules: &'r Rules, event_type: Option<&str>) -> Result<(&'r TopicRules, usize), BadInput> {
     let Some(event_type) = event_type else {
         let message = "field 'event_type' is missing: it says what the event is";
         return Err(BadInput::field(Reason::MissingField, "event_type", message));
     };
-    let place = |topic: &'t TopicDef| {
-        topic.schema.column_index("event_type")?;
-        let number = topic.schema.records.iter().position(|record| record.event_type == event_type)?;
-        Some((topic, number))
-    };
-    topics.user().find_map(place).ok_or_else(|| {
-        let known: Vec<&str> = topics
-            .user()
-            .filter(|topic| topic.schema.column_index("event_type").is_some())
-            .flat_map(|topic| &topic.schema.records)
-            .map(|record| record.event_type.as_str())
-            .collect();
+    rules.record(event_type).ok_or_else(|| {
+        let known: Vec<&str> = rules.event_types().collect();
         let message = format!("no schema has event type '{event_type}': known are {}", known.join(", "));
         BadInput::field(Reason::UnknownEventType, "event_type", message)
     })
 }
 
-/// Where a decided event goes.
-enum Verdict {
-    Accepted,
-    Duplicate,
-}
-
 /// What is to be appended.
 pub(crate) struct Outbox<'t> {
-    topics: &'t Topics,
     source: &'t str,
     now: i64,
-    rows: BTreeMap<(TopicId, PartitionId), RowsBuilder>,
+    rows: BTreeMap<(TopicId, PartitionId), (&'t TopicRules, RowsBuilder)>,
     dead: RowsBuilder,
     receipt: Receipt,
 }
 
 impl<'t> Outbox<'t> {
-    pub(crate) fn new(topics: &'t Topics, source: &'t str, now: i64) -> Self {
+    pub(crate) fn new(source: &'t str, now: i64) -> Self {
         let dead = RowsBuilder::new(SystemTopic::DeadLetters.definition().schema);
-        Self { topics, source, now, rows: BTreeMap::new(), dead, receipt: Receipt::default() }
+        Self { source, now, rows: BTreeMap::new(), dead, receipt: Receipt::default() }
     }
 
     /// Decides about an event; `memory` is the door's as of the events before it.
-    pub(crate) fn decide(&mut self, draft: Draft<'_>, memory: &mut Memory) {
+    ///
+    /// # Errors
+    /// When the memory cannot be asked. A bad event is no error: it becomes a dead letter.
+    pub(crate) fn decide(&mut self, draft: Draft<'t>, memory: &mut Memory) -> Result<(), DoorError> {
         let Draft { line, raw, event_type, decoded } = draft;
-        let decided = decoded.and_then(|mut decoded| self.place(&mut decoded, memory));
-        match decided {
-            Ok(Verdict::Accepted) => {}
-            Ok(Verdict::Duplicate) => self.receipt.duplicates += 1,
+        let verdict = match decoded {
+            Ok(decoded) => judge(&decoded, memory)?.map(|verdict| (verdict, decoded)),
+            Err(bad) => Err(bad),
+        };
+        match verdict {
+            Ok((Verdict::Accepted, decoded)) => self.accept(decoded),
+            Ok((Verdict::Duplicate, _)) => self.receipt.duplicates += 1,
             Err(bad) => self.refuse(line, &raw, event_type.as_deref(), bad),
         }
+        Ok(())
     }
 
-    fn place(&mut self, decoded: &mut Decoded<'_>, memory: &mut Memory) -> Result<Verdict, BadInput> {
-        let Some(topic) = self.topics.by_id(decoded.topic) else {
-            return Err(BadInput::whole(Reason::UnknownEventType, "its topic is gone"));
-        };
-        let record = &topic.schema.records[decoded.record];
-        let envelope = Envelope::of(&topic.schema);
-        check_references(topic, record, envelope, &decoded.cells, memory)?;
-        let content = content_hash(envelope, &decoded.cells, decoded.rest.as_deref());
-        if let (Some(id), Some(column)) = (id_of(record, envelope, &decoded.cells), envelope.event_id) {
-            check_given_id(&decoded.cells[column], id)?;
-            match memory.seen.get(id.as_bytes()) {
-                Some(&before) if before == content => return Ok(Verdict::Duplicate),
-                Some(_) => {
-                    let message = format!(
-                        "event {id} was accepted before with other content: \
-                         to say something else, use another idempotency key"
-                    );
-                    return Err(BadInput::whole(Reason::IdConflict, message));
-                }
-                None => memory.seen.insert(*id.as_bytes(), content),
-            };
-            decoded.cells[column] = Cell::Text(Cow::Owned(id.to_string()));
+    fn accept(&mut self, decoded: Decoded<'t>) {
+        let Decoded { rules, record, mut cells, rest, id, content, partition } = decoded;
+        if let (Some(id), Some(column)) = (id, rules.envelope.event_id) {
+            let mut text = Uuid::encode_buffer();
+            cells[column] = Cell::Text(Cow::Owned(id.hyphenated().encode_lower(&mut text).to_owned()));
         }
-        memory.accept(topic, envelope, &decoded.cells);
-        let partition = partition_of(topic, record, &decoded.cells);
-        self.rows.entry((topic.id, partition)).or_insert_with(|| RowsBuilder::new(Arc::clone(&topic.schema))).append(
-            &decoded.cells,
-            decoded.rest.as_deref(),
-            content,
-        );
-        match self.receipt.accepted.get_mut(&record.event_type) {
+        let (_, rows) = self
+            .rows
+            .entry((rules.topic.id, partition))
+            .or_insert_with(|| (rules, RowsBuilder::new(Arc::clone(&rules.topic.schema))));
+        rows.append(&cells, rest.as_deref(), content);
+        let event_type = &rules.topic.schema.records[record].event_type;
+        match self.receipt.accepted.get_mut(event_type) {
             Some(count) => *count += 1,
             None => {
-                self.receipt.accepted.insert(record.event_type.clone(), 1);
+                self.receipt.accepted.insert(event_type.clone(), 1);
             }
         }
-        Ok(Verdict::Accepted)
     }
 
     pub(crate) fn refuse(&mut self, line: u64, raw: &str, event_type: Option<&str>, mut bad: BadInput) {
@@ -192,16 +198,48 @@ impl<'t> Outbox<'t> {
     /// What became of the events, and the frames to append.
     pub(crate) fn finish(mut self) -> Result<(Receipt, Append), DoorError> {
         let mut frames = Vec::new();
-        for ((topic, partition), mut rows) in self.rows {
-            if let Some(topic) = self.topics.by_id(topic) {
-                frames.push(frame(topic, partition, &mut rows)?);
-            }
+        for (&(_, partition), (rules, rows)) in &mut self.rows {
+            frames.push(frame(&rules.topic, partition, rows)?);
         }
         if !self.dead.is_empty() {
             frames.push(frame(&SystemTopic::DeadLetters.definition(), PartitionId(0), &mut self.dead)?);
         }
         Ok((self.receipt, Append { frames }))
     }
+}
+
+/// Where a decided event goes.
+enum Verdict {
+    Accepted,
+    Duplicate,
+}
+
+/// Decides about a good event, and remembers it when it is accepted.
+fn judge(event: &Decoded<'_>, memory: &mut Memory) -> Result<Result<Verdict, BadInput>, DoorError> {
+    if let Some(unknown) = unknown_reference(event, memory)? {
+        return Ok(Err(unknown));
+    }
+    if let (Some(id), Some(column)) = (event.id, event.rules.envelope.event_id) {
+        if let Err(bad) = check_given_id(&event.cells[column], id) {
+            return Ok(Err(bad));
+        }
+        match memory.content_of(id.as_bytes())? {
+            Some(before) if before == event.content => return Ok(Ok(Verdict::Duplicate)),
+            Some(_) => {
+                let message = format!(
+                    "event {id} was accepted before with other content: \
+                     to say something else, use another idempotency key"
+                );
+                return Ok(Err(BadInput::whole(Reason::IdConflict, message)));
+            }
+            None => memory.remember_id(*id.as_bytes(), event.content),
+        }
+    }
+    for pointed_at in &event.rules.pointed_at {
+        let tenant = text(&event.cells, event.rules.envelope.tenant);
+        memory.remember_value(&pointed_at.kept_under, tenant, &event.cells[pointed_at.column]);
+    }
+    Ok(Ok(Verdict::Accepted))
 }
 
 fn frame(topic: &TopicDef, partition: PartitionId, rows: &mut RowsBuilder) -> Result<FrameToAppend, DoorError> {
@@ -219,19 +257,9 @@ fn event_times(rows: &RecordBatch) -> Option<(EventTime, EventTime)> {
     Some((EventTime(values().min()?), EventTime(values().max()?)))
 }
 
-/// The partition of an event's key; events without one go to the first.
-fn partition_of(topic: &TopicDef, record: &RecordSchema, cells: &[Cell<'_>]) -> PartitionId {
-    if record.key.is_empty() || topic.partitions == 1 {
-        return PartitionId(0);
-    }
-    let key: Vec<String> = record.key.iter().map(|&column| plain(&cells[column])).collect();
-    let hash = hash_key(key.join("\0").as_bytes());
-    PartitionId((hash % u64::from(topic.partitions)) as u16)
-}
-
-fn check_given_id(given: &Cell<'_>, computed: uuid::Uuid) -> Result<(), BadInput> {
+fn check_given_id(given: &Cell<'_>, computed: Uuid) -> Result<(), BadInput> {
     match given {
-        Cell::Text(given) if uuid::Uuid::parse_str(given).ok() != Some(computed) => {
+        Cell::Text(given) if Uuid::parse_str(given).ok() != Some(computed) => {
             let message = format!(
                 "event_id {given} is not the one that the idempotency key makes, {computed}: leave it out and it is computed"
             );
@@ -241,28 +269,26 @@ fn check_given_id(given: &Cell<'_>, computed: uuid::Uuid) -> Result<(), BadInput
     }
 }
 
-fn check_references(
-    topic: &TopicDef,
-    record: &RecordSchema,
-    envelope: Envelope,
-    cells: &[Cell<'_>],
-    memory: &Memory,
-) -> Result<(), BadInput> {
-    for field in &record.fields {
-        let Some(reference) = &field.references else { continue };
-        if cells[field.column] == Cell::Null {
-            continue;
-        }
-        let value = plain(&cells[field.column]);
-        let known = memory.known.get(reference);
-        if !known.is_some_and(|known| known.contains(&reference_key(text(cells, envelope.tenant), &value))) {
-            let name = &topic.schema.columns[field.column].name;
+/// What is wrong with the first field whose value is not known where it must be.
+fn unknown_reference(event: &Decoded<'_>, memory: &mut Memory) -> Result<Option<BadInput>, DoorError> {
+    let rules = event.rules;
+    for field in &rules.references[event.record] {
+        let cell = &event.cells[field.column];
+        let known = match &field.kept_under {
+            _ if *cell == Cell::Null => true,
+            Some(kept_under) => memory.knows_value(kept_under, text(&event.cells, rules.envelope.tenant), cell)?,
+            None => false,
+        };
+        if !known {
+            let mut value = String::new();
+            push_plain(&mut value, cell);
+            let (name, reference) = (&rules.topic.schema.columns[field.column].name, &field.reference);
             let message = format!(
                 "field '{name}': no event of topic '{}' has {} '{value}': append that first, then send this again",
                 reference.topic, reference.column
             );
-            return Err(BadInput::field(Reason::UnknownReference, name, message));
+            return Ok(Some(BadInput::field(Reason::UnknownReference, name, message)));
         }
     }
-    Ok(())
+    Ok(None)
 }

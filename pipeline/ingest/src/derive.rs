@@ -1,10 +1,11 @@
 //! Events that a pipeline derives: rows of a query that become events of a topic.
 
-use crate::accept::{Decoded, Draft, Outbox};
+use crate::accept::{Decoded, Draft};
 use crate::door::Door;
 use crate::error::DoorError;
-use crate::identity::Envelope;
+use crate::identity::{Envelope, Scratch};
 use crate::receipt::Receipt;
+use crate::rules::TopicRules;
 use crate::times::check_times;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
@@ -23,13 +24,13 @@ impl Door {
     ///
     /// # Errors
     /// When a row is a retraction, the query lacks a column that every event needs, or the log does not take it.
+    #[expect(clippy::needless_pass_by_value, reason = "what is appended is given away")]
     pub fn derive(
         &self,
         source: &str,
         outputs: &[(TopicDef, ChangeBatch)],
         frames: Append,
     ) -> Result<(Receipt, Pending), DoorError> {
-        let (topics, now) = (self.log().topics(), self.now());
         let mut columns = Vec::with_capacity(outputs.len());
         for (topic, changes) in outputs {
             if (0..changes.len()).any(|row| changes.weight(row) < 1) {
@@ -37,21 +38,20 @@ impl Door {
             }
             columns.push(cast_columns(topic, changes.rows())?);
         }
-        let drafts: Vec<Draft<'_>> = outputs
-            .iter()
-            .zip(&columns)
-            .flat_map(|((topic, changes), columns)| (0..changes.len()).map(|row| draft(topic, columns, row, now)))
-            .collect();
-        let mut outbox = Outbox::new(&topics, source, now);
-        let mut memory = self.memory();
-        for draft in drafts {
-            outbox.decide(draft, &mut memory);
+        let scratch = &mut Scratch::default();
+        loop {
+            let (rules, now) = (self.rules(), self.now());
+            let mut drafts = Vec::new();
+            for ((topic, changes), columns) in outputs.iter().zip(&columns) {
+                let shape =
+                    |message: &str| DoorError::Shape { topic: topic.name().to_owned(), message: message.to_owned() };
+                let topic = rules.topic(topic.id).ok_or_else(|| shape("there is no such topic"))?;
+                drafts.extend((0..changes.len()).map(|row| draft(topic, columns, row, now, scratch)));
+            }
+            if let Some(done) = self.append_decided(source, &rules, now, drafts, &frames)? {
+                return Ok(done);
+            }
         }
-        let (receipt, mut append) = outbox.finish()?;
-        append.frames.extend(frames.frames);
-        let pending = self.log().append(append)?;
-        drop(memory);
-        Ok((receipt, pending))
     }
 }
 
@@ -75,9 +75,14 @@ fn cast_columns(topic: &TopicDef, rows: &RecordBatch) -> Result<Vec<Option<Array
     columns.collect()
 }
 
-fn draft<'a>(topic: &'a TopicDef, columns: &'a [Option<ArrayRef>], row: usize, now: i64) -> Draft<'a> {
-    let schema = &topic.schema;
-    let envelope = Envelope::of(schema);
+fn draft<'a>(
+    rules: &'a TopicRules,
+    columns: &'a [Option<ArrayRef>],
+    row: usize,
+    now: i64,
+    scratch: &mut Scratch,
+) -> Draft<'a> {
+    let (schema, envelope) = (&rules.topic.schema, rules.envelope);
     let mut cells: Vec<Cell<'a>> = schema
         .columns
         .iter()
@@ -85,12 +90,12 @@ fn draft<'a>(topic: &'a TopicDef, columns: &'a [Option<ArrayRef>], row: usize, n
         .map(|(column, values)| values.as_ref().map_or(Cell::Null, |values| cell(&column.column_type, values, row)))
         .collect();
     let record = record_of(schema, envelope, &mut cells);
-    let event_type = record.as_ref().ok().map(|&record| schema.records[record].event_type.clone());
+    let event_type = record.as_ref().ok().map(|&record| Cow::Borrowed(schema.records[record].event_type.as_str()));
     let decoded = record.and_then(|record| {
         fill_in(schema, &schema.records[record], envelope, &mut cells);
-        check_fields(schema, &schema.records[record], envelope, &cells)?;
-        check_times(topic, envelope, &mut cells, now)?;
-        Ok(Decoded { topic: topic.id, record, cells: cells.clone(), rest: None })
+        check_fields(rules, record, &cells)?;
+        check_times(&rules.topic, envelope, &mut cells, now)?;
+        Ok(Decoded::of(rules, record, cells.clone(), None, scratch))
     });
     let raw = if decoded.is_err() { Cow::Owned(format!("{cells:?}")) } else { Cow::Borrowed("") };
     Draft { line: row as u64 + 1, raw, event_type, decoded }
@@ -126,17 +131,13 @@ fn fill_in(schema: &TopicSchema, record: &RecordSchema, envelope: Envelope, cell
     }
 }
 
-fn check_fields(
-    schema: &TopicSchema,
-    record: &RecordSchema,
-    envelope: Envelope,
-    cells: &[Cell<'_>],
-) -> Result<(), BadInput> {
-    let computed = envelope.computed();
+fn check_fields(rules: &TopicRules, record: usize, cells: &[Cell<'_>]) -> Result<(), BadInput> {
+    let schema = &rules.topic.schema;
+    let record = &schema.records[record];
     for field in &record.fields {
         let column = &schema.columns[field.column];
         match (&cells[field.column], &column.column_type) {
-            (Cell::Null, _) if !field.nullable && !computed.contains(&field.column) => {
+            (Cell::Null, _) if !field.nullable && !rules.computed.contains(&field.column) => {
                 let message = format!("field '{}' is NULL, but {} needs it", column.name, record.event_type);
                 return Err(BadInput::field(Reason::MissingField, &column.name, message));
             }
@@ -153,7 +154,8 @@ fn check_fields(
     Ok(())
 }
 
-fn cell<'a>(column_type: &ColumnType, values: &'a ArrayRef, row: usize) -> Cell<'a> {
+/// The cell of a row of a topic's column.
+pub(crate) fn cell<'a>(column_type: &ColumnType, values: &'a ArrayRef, row: usize) -> Cell<'a> {
     if values.is_null(row) {
         return Cell::Null;
     }

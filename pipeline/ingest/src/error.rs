@@ -1,6 +1,8 @@
 //! Why the door cannot do its work.
 
 use chalk_log::LogError;
+use chalk_store::runs::RunError;
+use std::sync::Arc;
 
 /// The door cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,18 @@ pub enum DoorError {
         /// How many may be.
         limit: usize,
     },
+    /// What is kept on disk of accepted events' ids cannot be read.
+    #[error(
+        "cannot look up the ids of accepted events: {0}\n  \
+         hint: nothing of this was appended; start again, and they are read from the log"
+    )]
+    IdsUnreadable(String),
+    /// The ids of accepted events cannot be kept on disk, and there is no more room for them in memory.
+    #[error(
+        "cannot keep the ids of accepted events: {0}\n  \
+         hint: nothing of this was appended; see to the disk, then send it again"
+    )]
+    IdsNotKept(Arc<str>),
     /// A derived row was not an insert.
     #[error(
         "topic '{topic}' holds events, which cannot be retracted, but the query that fills it retracts rows\n  \
@@ -41,4 +55,10 @@ pub enum DoorError {
         /// What is missing.
         message: String,
     },
+}
+
+impl From<RunError> for DoorError {
+    fn from(error: RunError) -> Self {
+        Self::IdsUnreadable(error.to_string())
+    }
 }

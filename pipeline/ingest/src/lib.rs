@@ -12,20 +12,28 @@
 //!
 //! # Deduplication
 //!
-//! The window is the whole log: every id that was ever accepted is kept in memory with a hash of its content
-//! (about 40 bytes an event) and rebuilt when the log is opened.
+//! The window is the whole log: the id of every event that was ever accepted is known, with a hash of its content, and so is every
+//! value that fields of others point at. The newest are in memory; the rest are in sorted runs on disk, of which memory holds little
+//! more than a filter (1.25 bytes an id). See [`DoorOptions`].
+//!
+//! The log stays the truth: a manifest beside the runs says up to which commit they hold all ids, and opening a door reads the
+//! log from there on. Runs that are missing, damaged or of another log are made anew from the log.
 
 mod accept;
 mod derive;
 mod door;
 mod error;
 mod identity;
+mod keeper;
 mod memory;
 mod rebuild;
 mod receipt;
+mod rules;
+#[cfg(test)]
+mod tests;
 mod times;
 
-pub use door::{Door, Submitted};
+pub use door::{Door, DoorOptions, Submitted};
 pub use error::DoorError;
 pub use identity::event_id;
 pub use receipt::{Receipt, Refused};

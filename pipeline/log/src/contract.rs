@@ -1,7 +1,7 @@
 //! The contract of an event log.
 
 use arrow::array::RecordBatch;
-use chalk_catalog::{ControlEvent, SchemaId, TopicDef, TopicId, Topics};
+use chalk_catalog::{ControlEvent, Journal, SchemaId, TopicDef, TopicId, Topics};
 use chalk_event::{CommitSeq, EventTime, IngestTime, Offset, PartitionId};
 use std::future::Future;
 use std::pin::Pin;
@@ -66,6 +66,36 @@ pub struct Commit {
     pub frames: Vec<Frame>,
 }
 
+/// What a partition with rows comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionSize {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The first offset that is kept.
+    pub first: Offset,
+    /// The next offset: it has `tail - first` rows.
+    pub tail: Offset,
+    /// What its frames take in the log, encoded.
+    pub bytes: u64,
+    /// The last commit with rows of it.
+    pub last_commit: CommitSeq,
+    /// When that was made.
+    pub last_commit_time: IngestTime,
+}
+
+/// What a log comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogSize {
+    /// How many segments there are.
+    pub segments: u64,
+    /// What they take on disk.
+    pub bytes: u64,
+    /// The partitions that have rows, by topic and partition.
+    pub partitions: Vec<PartitionSize>,
+}
+
 /// What can go wrong with a log.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
@@ -90,13 +120,25 @@ pub enum LogError {
         what: String,
     },
     /// The file was written by a newer build.
-    #[error("{file} has format {found}, this build reads up to {known}: use a newer chalk")]
+    #[error("{file} has format {found}, this build reads {known}: use a newer chalk")]
     NewerFormat {
         /// The file.
         file: String,
         /// Its format.
         found: u16,
-        /// The newest one that this build reads.
+        /// The one that this build reads.
+        known: u16,
+    },
+    /// The file was written by an earlier build, whose format is not read any more.
+    #[error(
+        "{file} has format {found}, this build reads {known}: use the chalk that wrote it, or begin in another directory"
+    )]
+    OlderFormat {
+        /// The file.
+        file: String,
+        /// Its format.
+        found: u16,
+        /// The one that this build reads.
         known: u16,
     },
     /// Another process writes to the directory.
@@ -175,7 +217,8 @@ impl Future for Pending {
 ///   everything and never changes.
 /// - **Durable before visible.** A [`Pending`] resolves, [`EventLog::durable`] moves and reads return a commit only after its
 ///   bytes are synced.
-/// - **Bounded.** [`EventLog::append`] blocks while too much is waiting to be written.
+/// - **Bounded.** [`EventLog::append`] blocks while too much is waiting to be written. Neither memory nor the time to open
+///   grows with history.
 /// - **Fail-stop.** After a failed write or sync every later append fails; reads go on.
 pub trait EventLog: Send + Sync {
     /// Takes a place in the order. Blocks while the queue is full: never call it on an async task's thread.
@@ -183,7 +226,8 @@ pub trait EventLog: Send + Sync {
     /// An append without frames is a barrier: it resolves when everything before it is durable.
     ///
     /// # Errors
-    /// When the append is too large or the writer has stopped.
+    /// When the append is too large, has rows of `_catalog` (which [`EventLog::ensure_topic`] writes) or rows of `_journal`
+    /// that are no control events, or when the writer has stopped.
     fn append(&self, append: Append) -> Result<Pending, LogError>;
 
     /// Makes a topic exist with this schema, or gives the topic its new schema; waits until that is durable.
@@ -198,7 +242,8 @@ pub trait EventLog: Send + Sync {
     /// When it cannot be encoded.
     fn control_frame(&self, event: &ControlEvent) -> Result<FrameToAppend, LogError>;
 
-    /// The control events of a system topic that are durable, in order.
+    /// All control events of a system topic that are durable, in order. The catalogue's are few; for how far pipelines are,
+    /// [`EventLog::journal`] has the answer at hand.
     ///
     /// # Errors
     /// As for [`EventLog::read`].
@@ -206,6 +251,9 @@ pub trait EventLog: Send + Sync {
 
     /// The topics as they are now.
     fn topics(&self) -> Arc<Topics>;
+
+    /// How far pipelines and bounded sources are, by what is durable.
+    fn journal(&self) -> Journal;
 
     /// The last durable commit, and a way to wait for the next.
     fn durable(&self) -> watch::Receiver<CommitSeq>;
@@ -235,6 +283,21 @@ pub trait EventLog: Send + Sync {
         bytes_max: usize,
     ) -> Result<Vec<(CommitSeq, Frame)>, LogError>;
 
-    /// The next offset of a partition: how many rows it has.
+    /// The next offset of a partition.
     fn tail(&self, topic: TopicId, partition: PartitionId) -> Offset;
+
+    /// The first durable commit made at `time` or later.
+    ///
+    /// # Errors
+    /// As for [`EventLog::read`].
+    fn commit_at(&self, time: IngestTime) -> Result<Option<CommitSeq>, LogError>;
+
+    /// The durable commit that has the row at an offset.
+    ///
+    /// # Errors
+    /// As for [`EventLog::read`].
+    fn commit_of(&self, topic: TopicId, partition: PartitionId, offset: Offset) -> Result<Option<CommitSeq>, LogError>;
+
+    /// How large it is.
+    fn size(&self) -> LogSize;
 }

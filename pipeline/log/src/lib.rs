@@ -5,16 +5,27 @@
 //!
 //! ```text
 //! commit_log/
-//!   format    limits and byte layout of a segment
-//!   body      Arrow batches to bytes and back
-//!   index     where each commit and frame stands
-//!   writer    group commit: one thread, one sync for whatever has arrived
-//!   recovery  opening a directory, cutting an unacknowledged tail
-//!   fence     one writer per directory
+//!   format      limits and byte layout of a segment; its header and commits
+//!   footer      the end of a sealed segment: an index, and how everything is there
+//!   body        Arrow batches to bytes and back
+//!   queue       appends that wait for the writer
+//!   writer      group commit: one thread, one sync for whatever has arrived
+//!   shared      what is durable, and where in it to look
+//!   tail_cache  the newest commits in memory
+//!   index       where the commits and frames of one segment stand
+//!   lanes       tails and sizes of partitions
+//!   control     topics and progress, as control events made them
+//!   segment     a segment's file
+//!   sealed      finding things in sealed segments; lru: what of their footers stays in memory
+//!   reader      frames from a file
+//!   recovery    opening a directory, cutting an unacknowledged tail
+//!   fence       one writer per directory
 //! ```
 
 mod commit_log;
 mod contract;
 
 pub use commit_log::{CommitLog, Holder, LogOptions, read_holder};
-pub use contract::{Append, Appended, Commit, EventLog, Frame, FrameToAppend, LogError, Pending};
+pub use contract::{
+    Append, Appended, Commit, EventLog, Frame, FrameToAppend, LogError, LogSize, PartitionSize, Pending,
+};

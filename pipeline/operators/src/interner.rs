@@ -58,6 +58,11 @@ impl Interner {
         &self.keys[id as usize].bytes
     }
 
+    /// The ids in use, in no order that means anything.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
+        self.table.iter().copied()
+    }
+
     /// Gives back an id.
     pub(crate) fn release(&mut self, id: u32) {
         let key = &mut self.keys[id as usize];

@@ -23,7 +23,7 @@
 //! # Who does what
 //!
 //! [`operator()`] builds the operator of a graph's node, [`key_columns`] says how its rows must be sharded, and
-//! [`exchange::split`] does that. State is kept as encoded rows, keys as dense numbers.
+//! [`exchange::split`] does that. State is kept as encoded rows, keys as dense numbers; [`state_kind`] says how it is saved.
 
 mod aggregate;
 mod build;
@@ -37,6 +37,7 @@ mod project;
 mod rank;
 mod row_codec;
 mod row_set;
+mod state;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -46,3 +47,4 @@ mod unnest;
 
 pub use build::{key_columns, operator};
 pub use operator::{LateRow, Operator, OperatorError, Step, StepTime};
+pub use state::{GroupState, SavedState, StateKind, state_kind};

@@ -1,5 +1,6 @@
 //! The contract of an operator.
 
+use crate::{GroupState, SavedState};
 use chalk_event::{ChangeBatch, EventTime, Watermark};
 
 /// An operator failed. It is the engine's or a function's mistake, never an event's.
@@ -72,10 +73,26 @@ pub struct Step {
 ///   changes are split into steps never changes the sum of the outputs.
 /// - Deletes are of rows that were inserted in an earlier step, or earlier or later in the same one.
 /// - No clock, no randomness, no I/O: the same steps give the same outputs.
+/// - A new operator that was given the state of another one goes on as that one would have.
 pub trait Operator: Send {
     /// Takes one batch per input port.
     ///
     /// # Errors
     /// When Arrow or an expression fails; the operator is of no use afterwards.
     fn step(&mut self, inputs: &[ChangeBatch], time: StepTime) -> Result<Step, OperatorError>;
+
+    /// The groups that changed since the last save, all of them the first time, in the order of their keys. Only operators
+    /// of [`StateKind::Groups`](crate::StateKind::Groups) have any.
+    fn save(&mut self) -> Vec<GroupState> {
+        Vec::new()
+    }
+
+    /// Takes state that another operator of the same node had; before the first step.
+    ///
+    /// # Errors
+    /// When it is not the state of such an operator.
+    fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {
+        let _ = state;
+        Err(OperatorError::Misuse { node: "an operator without state".to_owned(), message: "it takes none".to_owned() })
+    }
 }

@@ -18,6 +18,7 @@ mod tests;
 use crate::interner::Interner;
 use crate::output::{Output, on_time};
 use crate::row_codec::{KeyCodec, RowCodec};
+use crate::state::SavedState;
 use crate::{Operator, OperatorError, Step, StepTime};
 use arrow::array::{ArrayRef, UInt64Array};
 use arrow::compute::SortOptions;
@@ -209,6 +210,15 @@ impl RankOperator {
         }
     }
 
+    /// Gives back the ids of partitions that have no row any longer.
+    fn free(&mut self, deltas: &[(u32, Ranking)]) {
+        for (partition, _) in deltas {
+            if self.ranked[*partition as usize].is_empty() {
+                self.partitions.release(*partition);
+            }
+        }
+    }
+
     fn changes(&self, ranked: Ranked<'_>) -> Result<ChangeBatch, OperatorError> {
         let mut columns = self.rows.decode(ranked.rows.iter().copied()).map_err(|error| self.output.arrow(error))?;
         columns.extend(ranked.ranks.into_iter().map(|ranks| Arc::new(UInt64Array::from(ranks)) as ArrayRef));
@@ -233,12 +243,19 @@ impl Operator for RankOperator {
             difference(&self.ranked[*partition as usize], delta, &mut ranked);
         }
         let changes = self.changes(ranked)?;
-        for (partition, _) in deltas {
-            if self.ranked[partition as usize].is_empty() {
-                self.partitions.release(partition);
-            }
-        }
+        self.free(&deltas);
         Ok(on_time(changes))
+    }
+
+    fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {
+        let SavedState::Inputs(inputs) = state else { return Err(state.misplaced(&self.output)) };
+        let output = self.output.clone();
+        let deltas = self.deltas(output.port(inputs, 0)?).map_err(|error| output.arrow(error))?;
+        for (partition, delta) in &deltas {
+            self.apply(*partition, delta);
+        }
+        self.free(&deltas);
+        Ok(())
     }
 }
 

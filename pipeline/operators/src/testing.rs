@@ -4,7 +4,7 @@
 //! `-`, `+2`, …) and its cells; `NULL`, `0..10` (a window) and `[1,2]` (a list) are cells too. Steps are parted by `---`.
 //! Rows of the second input begin with `right`. `watermark 10` is a step's watermark after it.
 
-use crate::{Step, StepTime, exchange, key_columns, operator};
+use crate::{GroupState, Operator, SavedState, StateKind, Step, StepTime, exchange, key_columns, operator, state_kind};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
     TimestampNanosecondArray, UInt64Array,
@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{
     DataType, Field, Fields, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampNanosecondType, UInt64Type,
 };
-use chalk_event::{ChangeBatch, EventTime, Watermark};
+use chalk_event::{ChangeBatch, EventTime, Watermark, hash_key, shard_of};
 use chalk_graph::{Node, NodeKind};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -167,8 +167,17 @@ fn weight(sign: &str) -> i64 {
 /// Steps a fresh operator through a table of input and compares the table of output.
 #[track_caller]
 pub(crate) fn check(node: &Node, inputs: &[&str], input: &str, expected: &str) {
+    check_run(node, inputs, input, expected, false);
+    if state_kind(node) != StateKind::Stateless {
+        check_run(node, inputs, input, expected, true);
+    }
+}
+
+/// With `restarts`, every step but the first is done by a new operator that was given the state of the one before.
+fn check_run(node: &Node, inputs: &[&str], input: &str, expected: &str, restarts: bool) {
     let schemas: Vec<SchemaRef> = inputs.iter().map(|text| schema(text)).collect();
-    let mut operator = operator(node, &schemas).expect("the node can be run");
+    let mut operators = vec![operator(node, &schemas).expect("the node can be run")];
+    let mut saved = Saved::default();
     let mut time = StepTime::default();
     let mut outputs = Vec::new();
     for table in input.split("---") {
@@ -184,7 +193,12 @@ pub(crate) fn check(node: &Node, inputs: &[&str], input: &str, expected: &str) {
             ports[port].push((row.to_owned(), weight(sign)));
         }
         let batches: Vec<ChangeBatch> = schemas.iter().zip(&ports).map(|(schema, rows)| batch(schema, rows)).collect();
-        let step = operator.step(&batches, time).expect("the step is sound");
+        if restarts && !outputs.is_empty() {
+            saved.save(&mut operators);
+            operators = saved.restore(node, &schemas, 1);
+        }
+        let step = operators[0].step(&batches, time).expect("the step is sound");
+        saved.inputs.push(batches);
         assert_eq!(step.changes.rows().schema(), node.schema);
         outputs.push(shown(&step));
     }
@@ -236,14 +250,77 @@ fn history(chance: &mut Chance, ports: &[fn(&mut Chance) -> String], length: u64
     changes
 }
 
-/// The consolidated output of `shards` fresh operators over a history that is cut into steps of up to `most` changes.
-fn run(node: &Node, schemas: &[SchemaRef], history: &[Change], chance: &mut Chance, most: u64, shards: usize) -> Net {
+/// What a checkpoint would hold: inputs by step, and groups.
+#[derive(Default)]
+struct Saved {
+    inputs: Vec<Vec<ChangeBatch>>,
+    groups: BTreeMap<Box<[u8]>, Option<Vec<u8>>>,
+}
+
+impl Saved {
+    /// Takes what changed since it was last called.
+    fn save(&mut self, operators: &mut [Box<dyn Operator>]) {
+        for group in operators.iter_mut().flat_map(|operator| operator.save()) {
+            self.groups.insert(group.key, group.state);
+        }
+    }
+
+    /// As many new operators, with the state of the earlier ones.
+    fn restore(&self, node: &Node, schemas: &[SchemaRef], shards: usize) -> Vec<Box<dyn Operator>> {
+        let keys = key_columns(node).expect("a stateful node");
+        let mut operators = fresh(node, schemas, shards);
+        let shards = operators.len();
+        for (shard, operator) in operators.iter_mut().enumerate() {
+            match state_kind(node) {
+                StateKind::Stateless => panic!("{} has state", node.name),
+                StateKind::Inputs => {
+                    for step in &self.inputs {
+                        let split = |(batch, keys): (&ChangeBatch, &Vec<usize>)| {
+                            exchange::split(batch, keys, shards).expect("keys encode").swap_remove(shard)
+                        };
+                        let inputs: Vec<ChangeBatch> = step.iter().zip(&keys).map(split).collect();
+                        operator.restore(SavedState::Inputs(&inputs)).expect("changes that came in");
+                    }
+                }
+                StateKind::Groups => {
+                    let mine = |key: &[u8]| shards == 1 || shard_of(hash_key(key), shards) == shard;
+                    let groups: Vec<GroupState> = self
+                        .groups
+                        .iter()
+                        .filter(|(key, _)| mine(key))
+                        .map(|(key, state)| GroupState { key: key.clone(), state: state.clone() })
+                        .collect();
+                    operator.restore(SavedState::Groups(&groups)).expect("groups that were saved");
+                }
+            }
+        }
+        operators
+    }
+}
+
+fn fresh(node: &Node, schemas: &[SchemaRef], shards: usize) -> Vec<Box<dyn Operator>> {
     let keys = key_columns(node).expect("a stateful node");
     let shards = if keys.iter().all(Vec::is_empty) { 1 } else { shards };
-    let mut operators: Vec<_> = (0..shards).map(|_| operator(node, schemas).expect("the node can be run")).collect();
+    (0..shards).map(|_| operator(node, schemas).expect("the node can be run")).collect()
+}
+
+/// The consolidated output of `shards` fresh operators over a history that is cut into steps of up to `most` changes. Now
+/// and then what they have changed is saved, and any number of new ones goes on from there.
+fn run(node: &Node, schemas: &[SchemaRef], history: &[Change], chance: &mut Chance, most: u64, shards: usize) -> Net {
+    let keys = key_columns(node).expect("a stateful node");
+    let mut operators = fresh(node, schemas, shards);
+    let mut saved = Saved::default();
     let mut net = Net::new();
     let mut rest = history;
     loop {
+        if chance.below(4) == 0 {
+            saved.save(&mut operators);
+            if chance.below(2) == 0 {
+                let shards = usize::try_from(1 + chance.below(4)).expect("a small number");
+                operators = saved.restore(node, schemas, shards);
+            }
+        }
+        let shards = operators.len();
         let length = usize::try_from(1 + chance.below(most)).expect("a length").min(rest.len());
         let (now, later) = rest.split_at(length);
         rest = later;
@@ -256,6 +333,13 @@ fn run(node: &Node, schemas: &[SchemaRef], history: &[Change], chance: &mut Chan
                 exchange::split(&batch(schema, &rows), keys, shards).expect("keys encode")
             })
             .collect();
+        saved.inputs.push(
+            split
+                .iter()
+                .zip(schemas)
+                .map(|(shards, schema)| ChangeBatch::concat(schema, shards).expect("batches of one schema"))
+                .collect(),
+        );
         for (shard, operator) in operators.iter_mut().enumerate() {
             let inputs: Vec<ChangeBatch> = split.iter().map(|port| port[shard].clone()).collect();
             let step = operator.step(&inputs, StepTime::default()).expect("the step is sound");

@@ -24,5 +24,5 @@ mod translate;
 
 pub use error::{Location, PlanError};
 pub use functions::{session, tumble};
-pub use project::{ClosingWindows, PlannedQuery, Project, QueryKind, SqlFile, batch_plan, plan};
+pub use project::{ClosingWindows, PlannedQuery, Project, QueryKind, SqlFile, batch_plan, plan, with_event_time};
 pub use table::{PlannedTable, TableTopic, TopicSchemas};

@@ -140,7 +140,15 @@ pub fn plan(files: &[SqlFile], topics: &TopicSchemas, functions: &[Arc<ScalarUDF
 /// # Errors
 /// As DataFusion's planner.
 pub async fn batch_plan(context: &SessionContext, sql: &str) -> DataFusionResult<LogicalPlan> {
-    event_time::resolve(context.state().create_logical_plan(sql).await?)
+    with_event_time(context.state().create_logical_plan(sql).await?)
+}
+
+/// The same for a plan that DataFusion has made: gives each `tumble` in it its column.
+///
+/// # Errors
+/// When there is no such column, or more than one.
+pub fn with_event_time(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    event_time::resolve(plan)
 }
 
 struct Planner {

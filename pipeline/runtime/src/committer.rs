@@ -1,6 +1,7 @@
 //! The committer thread: derived events and the journal record in one commit, then the views.
 
-use crate::engine::EpochOutput;
+use crate::checkpoint::{EngineState, Saving, View};
+use crate::engine::{Computed, EpochOutput};
 use crate::error::RuntimeError;
 use crate::late;
 use crate::stats::Stats;
@@ -12,10 +13,10 @@ use chalk_graph::NodeId;
 use chalk_ingest::Door;
 use chalk_log::Append;
 use chalk_view::{Publisher, Snapshot};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 
 /// Where the rows of a sink node go.
 pub(crate) enum Target {
@@ -30,6 +31,13 @@ pub(crate) enum Target {
     Nowhere,
 }
 
+/// What a checkpoint is made of: state of the engine, of views and of files, as of one epoch.
+pub(crate) struct CheckpointParts {
+    pub(crate) engine: EngineState,
+    pub(crate) views: BTreeMap<NodeId, View>,
+    pub(crate) files: BTreeMap<usize, u64>,
+}
+
 pub(crate) struct Committer {
     // configuration
     pub(crate) pipeline: String,
@@ -38,7 +46,11 @@ pub(crate) struct Committer {
     /// Output up to here was committed by an earlier run: it is not given again.
     pub(crate) committed: Option<CommitSeq>,
     pub(crate) publisher: Publisher,
+    /// Who writes checkpoints, if anybody does.
+    pub(crate) saver: Option<(SyncSender<CheckpointParts>, Arc<Saving>)>,
     // state
+    /// What changed in views since the last checkpoint.
+    pub(crate) changed_views: BTreeMap<NodeId, View>,
     pub(crate) snapshot: Snapshot,
     /// Commits of derived events that the views do not show yet: the last input before their epoch, and the commit.
     pub(crate) unsettled: VecDeque<(CommitSeq, CommitSeq)>,
@@ -47,9 +59,12 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    pub(crate) fn run(mut self, epochs: &Receiver<EpochOutput>) -> Result<(), RuntimeError> {
-        while let Ok(output) = epochs.recv() {
-            self.commit(output)?;
+    pub(crate) fn run(mut self, computed: &Receiver<Computed>) -> Result<(), RuntimeError> {
+        while let Ok(computed) = computed.recv() {
+            match computed {
+                Computed::Epoch(output) => self.commit(output)?,
+                Computed::State(state) => self.checkpoint(*state)?,
+            }
         }
         for target in self.targets.values_mut() {
             if let Target::Lines { sink, .. } = target {
@@ -68,7 +83,11 @@ impl Committer {
             match self.targets.get_mut(&node) {
                 Some(Target::View(name)) => {
                     if let Some(view) = self.snapshot.views.get_mut(name) {
-                        view.apply(&consolidate(&changes)?)?;
+                        let changes = consolidate(&changes)?;
+                        view.apply(&changes)?;
+                        if self.saver.as_ref().is_some_and(|(_, saving)| !saving.has_failed()) {
+                            self.changed_views.entry(node).or_default().push(changes);
+                        }
                     }
                 }
                 Some(Target::Topic(topic)) if !given_before => events.push((topic.clone(), changes)),
@@ -92,6 +111,24 @@ impl Committer {
             self.unsettled.push_back((self.snapshot.upto, appended.commit_seq));
         }
         self.publish(epoch, upto);
+        Ok(())
+    }
+
+    /// All that the epochs so far led to is durable, or on its way to files that are synced here.
+    fn checkpoint(&mut self, engine: EngineState) -> Result<(), RuntimeError> {
+        let mut files = BTreeMap::new();
+        for (node, target) in &mut self.targets {
+            if let Target::Lines { sink, again: true, .. } = target
+                && let Some(position) = sink.position()?
+            {
+                files.insert(node.0, position);
+            }
+        }
+        let views = std::mem::take(&mut self.changed_views);
+        if let Some((saver, _)) = &self.saver {
+            // It is gone only when it failed, which is told elsewhere.
+            let _ = saver.send(CheckpointParts { engine, views, files });
+        }
         Ok(())
     }
 

@@ -1,9 +1,14 @@
 //! The graph with its operators: stage by stage, each stage sharded over cores by key.
 
+use crate::checkpoint::Changed;
 use crate::error::RuntimeError;
-use chalk_event::{ChangeBatch, Watermark};
+use arrow::datatypes::SchemaRef;
+use chalk_event::{ChangeBatch, Watermark, hash_key, shard_of};
 use chalk_graph::{Graph, NodeId, NodeKind};
-use chalk_operators::{LateRow, Operator, StepTime, exchange, key_columns, operator};
+use chalk_operators::{
+    GroupState, LateRow, Operator, OperatorError, SavedState, StateKind, StepTime, exchange, key_columns, operator,
+    state_kind,
+};
 use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::collections::BTreeMap;
@@ -18,6 +23,16 @@ pub(crate) struct Dataflow {
     pool: ThreadPool,
     // state
     stages: Vec<Stage>,
+    /// Inputs of joins and ranks since the last save, when somebody saves.
+    unsaved: Option<Unsaved>,
+}
+
+/// Changes that came in since the last save.
+#[derive(Default)]
+struct Unsaved {
+    changed: Changed,
+    bytes: usize,
+    batches: usize,
 }
 
 enum Stage {
@@ -68,7 +83,60 @@ impl Dataflow {
                 }
             });
         }
-        Ok(Self { graph, pool, stages })
+        Ok(Self { graph, pool, stages, unsaved: None })
+    }
+
+    /// From here on keeps what [`Dataflow::save`] needs.
+    pub(crate) fn begin_saving(&mut self) {
+        self.unsaved.get_or_insert_default();
+    }
+
+    /// Nobody saves any longer.
+    pub(crate) fn end_saving(&mut self) {
+        self.unsaved = None;
+    }
+
+    /// How much has been kept since the last save: bytes and batches of input.
+    pub(crate) fn unsaved(&self) -> (usize, usize) {
+        self.unsaved.as_ref().map_or((0, 0), |unsaved| (unsaved.bytes, unsaved.batches))
+    }
+
+    /// What has changed since the last save, or since the state was restored.
+    pub(crate) fn save(&mut self) -> Changed {
+        let mut changed = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default().changed;
+        let saved: Vec<(usize, Vec<GroupState>)> = self.pool.install(|| {
+            let stages = self.stages.par_iter_mut().enumerate();
+            stages
+                .map(|(node, stage)| match stage {
+                    Stage::Sharded { shards, .. } => (node, shards.iter_mut().flat_map(|shard| shard.save()).collect()),
+                    Stage::Source | Stage::Sink | Stage::Stateless(_) => (node, Vec::new()),
+                })
+                .collect()
+        });
+        changed.groups = saved
+            .into_iter()
+            .filter(|(_, groups)| !groups.is_empty())
+            .map(|(node, groups)| (NodeId(node), groups))
+            .collect();
+        changed
+    }
+
+    /// Lets `restore` give each node with state what it had; nodes are restored in parallel.
+    pub(crate) fn restore_each<E: Send>(
+        &mut self,
+        restore: impl Fn(NodeId, &mut Restoring<'_>) -> Result<(), E> + Sync,
+    ) -> Result<(), E> {
+        let Self { graph, pool, stages, .. } = self;
+        pool.install(|| {
+            stages.par_iter_mut().enumerate().try_for_each(|(index, stage)| match stage {
+                Stage::Sharded { keys, shards } => {
+                    let node = graph.node(NodeId(index));
+                    let inputs = node.inputs.iter().map(|&input| graph.node(input).schema.clone()).collect();
+                    restore(NodeId(index), &mut Restoring { node: &node.name, inputs, keys, shards })
+                }
+                Stage::Source | Stage::Sink | Stage::Stateless(_) => Ok(()),
+            })
+        })
     }
 
     pub(crate) fn graph(&self) -> &Graph {
@@ -103,6 +171,11 @@ impl Dataflow {
                     ChangeBatch::concat(&node.schema, &parts)?
                 }
                 Stage::Sharded { keys, shards } => {
+                    if let Some(unsaved) = &mut self.unsaved
+                        && state_kind(node) == StateKind::Inputs
+                    {
+                        unsaved.keep(NodeId(index), &inputs);
+                    }
                     let time = time_of(&self.graph, NodeId(index), times);
                     let parts = run_shards(&self.pool, keys, shards, &inputs, time, &mut output.late)?;
                     ChangeBatch::concat(&node.schema, &parts)?
@@ -110,6 +183,53 @@ impl Dataflow {
             });
         }
         Ok(output)
+    }
+}
+
+impl Unsaved {
+    fn keep(&mut self, node: NodeId, inputs: &[ChangeBatch]) {
+        for (port, batch) in (0_u8..).zip(inputs) {
+            if !batch.is_empty() {
+                self.changed.inputs.entry((node, port)).or_default().push(batch.clone());
+                self.bytes += batch.rows().get_array_memory_size();
+                self.batches += 1;
+            }
+        }
+    }
+}
+
+/// A node whose operators get their state back.
+pub(crate) struct Restoring<'a> {
+    node: &'a str,
+    inputs: Vec<SchemaRef>,
+    keys: &'a [Vec<usize>],
+    shards: &'a mut [Box<dyn Operator>],
+}
+
+impl Restoring<'_> {
+    /// Gives groups to the shards that own them.
+    pub(crate) fn groups(&mut self, groups: Vec<GroupState>) -> Result<(), OperatorError> {
+        let count = self.shards.len();
+        let mut parts: Vec<Vec<GroupState>> = vec![Vec::new(); count];
+        for group in groups {
+            let shard = if count == 1 { 0 } else { shard_of(hash_key(&group.key), count) };
+            parts[shard].push(group);
+        }
+        let mut pairs = self.shards.iter_mut().zip(&parts);
+        pairs.try_for_each(|(shard, groups)| shard.restore(SavedState::Groups(groups)))
+    }
+
+    /// Gives changes that came in at a port to the shards that own their keys.
+    pub(crate) fn inputs(&mut self, port: usize, batch: &ChangeBatch) -> Result<(), OperatorError> {
+        let node = self.node.to_owned();
+        let parts = exchange::split(batch, &self.keys[port], self.shards.len())
+            .map_err(|source| OperatorError::Arrow { node, source })?;
+        for (shard, part) in self.shards.iter_mut().zip(parts) {
+            let mut inputs: Vec<ChangeBatch> = self.inputs.iter().cloned().map(ChangeBatch::empty).collect();
+            inputs[port] = part;
+            shard.restore(SavedState::Inputs(&inputs))?;
+        }
+        Ok(())
     }
 }
 

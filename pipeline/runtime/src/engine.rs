@@ -1,5 +1,6 @@
 //! The engine thread: reads commits, computes epochs.
 
+use crate::checkpoint::{EngineState, Saving};
 use crate::dataflow::{Dataflow, Late, StepOutput};
 use crate::error::RuntimeError;
 use crate::source::{SourceTable, TableRows};
@@ -15,6 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What an epoch gives.
@@ -27,6 +29,31 @@ pub(crate) struct EpochOutput {
     pub(crate) late: Vec<Late>,
 }
 
+/// What the engine gives to the committer.
+pub(crate) enum Computed {
+    /// An epoch.
+    Epoch(EpochOutput),
+    /// State as of the epoch before.
+    State(Box<EngineState>),
+}
+
+/// When checkpoints are begun.
+pub(crate) struct CheckpointTimes {
+    pub(crate) interval: Duration,
+    pub(crate) saving: Arc<Saving>,
+    /// When the last one was begun.
+    pub(crate) last: Instant,
+    /// The last commit that it knew.
+    pub(crate) upto: CommitSeq,
+}
+
+/// Kept changes are not let grow beyond this many bytes, as far as the disk keeps up.
+const UNSAVED_BYTES: usize = 256 << 20;
+/// With nothing else to do, so many bytes are worth a checkpoint.
+const IDLE_UNSAVED_BYTES: usize = 1 << 20;
+/// Small batches are kept one by one, and cost more than their bytes.
+const UNSAVED_BATCHES: usize = 20_000;
+
 pub(crate) struct Engine {
     // configuration
     pub(crate) log: Arc<dyn EventLog>,
@@ -35,8 +62,10 @@ pub(crate) struct Engine {
     pub(crate) epoch_bytes_max: usize,
     /// Output up to here was committed by an earlier run: epochs end exactly there.
     pub(crate) committed: CommitSeq,
-    pub(crate) out: SyncSender<EpochOutput>,
+    pub(crate) out: SyncSender<Computed>,
     pub(crate) stop: watch::Receiver<Stop>,
+    /// `None` when no checkpoints are made.
+    pub(crate) checkpoints: Option<CheckpointTimes>,
     // state
     pub(crate) dataflow: Dataflow,
     pub(crate) sources: Vec<SourceTable>,
@@ -74,6 +103,9 @@ impl Engine {
         loop {
             let stop = *self.stop.borrow_and_update();
             if stop == Stop::Now {
+                if !drained {
+                    self.checkpoint();
+                }
                 return Ok(());
             }
             let behind = self.position < *durable.borrow_and_update();
@@ -82,13 +114,21 @@ impl Engine {
                 if !self.send(output) {
                     return Ok(());
                 }
+                if !drained && self.is_due(UNSAVED_BYTES) {
+                    self.checkpoint();
+                }
             } else if stop == Stop::Drain && !drained {
+                // What closes windows now is not in the log: later state is this run's alone.
+                self.checkpoint();
                 drained = true;
                 let output = self.end_bounded_sources()?;
                 if !self.send(output) {
                     return Ok(());
                 }
             } else {
+                if !drained && self.is_due(IDLE_UNSAVED_BYTES) {
+                    self.checkpoint();
+                }
                 futures::executor::block_on(async {
                     tokio::select! {
                         _ = durable.changed() => {}
@@ -105,7 +145,38 @@ impl Engine {
     fn send(&mut self, output: StepOutput) -> bool {
         let StepOutput { sinks, late } = output;
         self.epoch = self.epoch.next();
-        self.out.send(EpochOutput { epoch: self.epoch, upto: self.position, sinks, late }).is_ok()
+        self.out.send(Computed::Epoch(EpochOutput { epoch: self.epoch, upto: self.position, sinks, late })).is_ok()
+    }
+
+    /// Whether to begin a checkpoint: it is time, or so many bytes are waiting for it, and the last one is written.
+    fn is_due(&self, bytes_max: usize) -> bool {
+        let Some(times) = &self.checkpoints else { return false };
+        let (bytes, batches) = self.dataflow.unsaved();
+        let due = times.last.elapsed() >= times.interval || bytes >= bytes_max || batches >= UNSAVED_BATCHES;
+        due && self.position > times.upto && !times.saving.is_busy()
+    }
+
+    /// Hands over what has changed since the last checkpoint, as of the epoch that was sent last.
+    fn checkpoint(&mut self) {
+        let Some(times) = &mut self.checkpoints else { return };
+        if times.saving.has_failed() {
+            self.dataflow.end_saving();
+            self.checkpoints = None;
+            return;
+        }
+        if self.position <= times.upto {
+            return;
+        }
+        (times.last, times.upto) = (Instant::now(), self.position);
+        times.saving.begin();
+        let state = EngineState {
+            epoch: self.epoch,
+            upto: self.position,
+            watermarks: self.sources.iter().map(|source| (source.node, source.watermark())).collect(),
+            changed: self.dataflow.save(),
+        };
+        // The receiver is gone only when the pipeline has failed, which is told elsewhere.
+        let _ = self.out.send(Computed::State(Box::new(state)));
     }
 
     /// Computes the next epoch: whatever the log has, up to a bound.
@@ -122,19 +193,8 @@ impl Engine {
     }
 
     fn compute(&mut self, commits: &[Commit]) -> Result<StepOutput, RuntimeError> {
-        let mut tables = BTreeMap::new();
-        for source in &mut self.sources {
-            let rows = source.read(commits)?;
-            self.stats.rows_in.fetch_add(rows.rows.num_rows() as u64, Ordering::Relaxed);
-            tables.insert(source.node, rows);
-        }
-        let mut output = StepOutput::default();
-        for commits in cut(commits.len(), &tables, &self.closers) {
-            let (rows, times) = step_inputs(&tables, &commits);
-            let step = self.step(&rows, &times)?;
-            output.sinks.extend(step.sinks);
-            output.late.extend(step.late);
-        }
+        let (output, rows_in) = compute(&mut self.dataflow, &mut self.sources, &self.closers, commits)?;
+        self.stats.rows_in.fetch_add(rows_in, Ordering::Relaxed);
         Ok(output)
     }
 
@@ -158,6 +218,30 @@ impl Engine {
         }
         self.step(&BTreeMap::new(), &times)
     }
+}
+
+/// Takes a run of commits through the graph, step by step; gives also how many rows the sources gave.
+pub(crate) fn compute(
+    dataflow: &mut Dataflow,
+    sources: &mut [SourceTable],
+    closers: &[Closer],
+    commits: &[Commit],
+) -> Result<(StepOutput, u64), RuntimeError> {
+    let mut tables = BTreeMap::new();
+    let mut rows_in = 0;
+    for source in sources {
+        let rows = source.read(commits)?;
+        rows_in += rows.rows.num_rows() as u64;
+        tables.insert(source.node, rows);
+    }
+    let mut output = StepOutput::default();
+    for commits in cut(commits.len(), &tables, closers) {
+        let (rows, times) = step_inputs(&tables, &commits);
+        let step = dataflow.step(&rows, &times)?;
+        output.sinks.extend(step.sinks);
+        output.late.extend(step.late);
+    }
+    Ok((output, rows_in))
 }
 
 fn step_inputs(

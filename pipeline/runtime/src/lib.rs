@@ -14,16 +14,20 @@
 //!
 //! This crate must not know SQL text or serving.
 
+mod checkpoint;
 mod committer;
 mod dataflow;
 mod engine;
 mod error;
 mod late;
 mod pipeline;
+mod replay;
 mod source;
 mod stats;
 mod steps;
 
+pub use checkpoint::Checkpoints;
 pub use error::RuntimeError;
 pub use pipeline::{Handle, Options, Pipeline, start};
-pub use stats::Status;
+pub use replay::{ReplayOptions, Replayed, replay};
+pub use stats::{CheckpointStatus, Status};

@@ -1,24 +1,26 @@
 //! Starting a pipeline, and the handle that others hold.
 
+use crate::checkpoint::{CheckpointError, Checkpoints, Manifest, Saver, Saving, fingerprint, restore};
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
-use crate::engine::{Engine, Stop};
+use crate::engine::{CheckpointTimes, Engine, Stop};
 use crate::error::RuntimeError;
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
-use chalk_catalog::{ControlEvent, SystemTopic, TopicId};
+use chalk_catalog::{ControlEvent, TopicId};
 use chalk_connect::{FileSink, FileSource, Sink, Source as _};
-use chalk_event::{CommitSeq, Epoch};
+use chalk_event::{CommitSeq, Epoch, EventTime, Watermark};
 use chalk_graph::options::SourceOptions;
-use chalk_graph::{Graph, NodeKind, SinkTarget};
+use chalk_graph::{Graph, NodeId, NodeKind, SinkTarget};
 use chalk_ingest::Door;
 use chalk_log::{Append, EventLog};
 use chalk_view::{Publisher, Snapshot, ViewRows};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How a pipeline runs.
@@ -33,6 +35,8 @@ pub struct Options {
     pub directory: PathBuf,
     /// Leave files and the terminal alone: views are rebuilt and events derived, and nothing else happens.
     pub quiet: bool,
+    /// Where checkpoints are; without them every start is from the beginning of the log.
+    pub checkpoints: Option<Checkpoints>,
 }
 
 /// A graph to run, and the name under which its progress is journalled.
@@ -42,6 +46,9 @@ pub struct Pipeline {
     pub name: String,
     /// The graph.
     pub graph: Graph,
+    /// What else the results depend on: the text that the graph was planned from, the identities of functions. State of
+    /// another identity is not used.
+    pub identity: String,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -141,60 +148,85 @@ impl Drop for Handle {
     }
 }
 
-/// Starts a pipeline from the beginning of the log: views and files are made anew, topics and the terminal get only what no
-/// earlier run has committed.
+/// Starts a pipeline where its last checkpoint ends, or at the beginning of the log. Topics and the terminal get only what no
+/// earlier run has committed; files are cut back to where the checkpoint left them and go on from there.
 ///
 /// # Errors
 /// When a topic is missing, a file cannot be opened, or threads cannot be started.
 pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result<Handle, RuntimeError> {
     let log = Arc::clone(door.log());
-    let journal = Journal::read(&*log, &pipeline.name)?;
+    let journal = log.journal();
+    let last = journal.pipelines.get(&pipeline.name);
+    let committed = last.map(|last| last.upto);
     let stats = Arc::new(Stats::default());
-    let sources = sources(&pipeline.graph, &*log)?;
-    let (targets, views) = targets(&pipeline.graph, &*log, options)?;
-    let topics: Vec<TopicId> = sources.iter().map(|source| source.topic).collect();
-    let dataflow = Dataflow::new(pipeline.graph.clone(), options.shards)?;
-    let snapshot = Snapshot { views, ..Snapshot::default() };
-    let publisher = Publisher::new(snapshot.clone());
+    let begin = Begin::new(pipeline, &*log, options, &stats)?;
+    let topics: Vec<TopicId> = begin.sources.iter().map(|source| source.topic).collect();
+    let publisher = Publisher::new(begin.snapshot.clone());
     let snapshots = publisher.subscribe();
     let (stop, stopped) = watch::channel(Stop::No);
-    let (out, epochs) = sync_channel(2);
+    let (out, computed) = sync_channel(2);
     let failure = Arc::new(Mutex::new(None));
+    let (checkpoints, saver, saver_thread) = match begin.saver {
+        None => (None, None, None),
+        Some((saver, interval)) => {
+            let saving = Arc::new(Saving::default());
+            let (parts, received) = sync_channel(1);
+            let (stats, thread_saving) = (Arc::clone(&stats), Arc::clone(&saving));
+            let thread = spawn("checkpoints", &failure, move || {
+                saver.run(&received, &thread_saving, &stats);
+                Ok(())
+            })?;
+            let times = CheckpointTimes {
+                interval,
+                saving: Arc::clone(&saving),
+                last: Instant::now(),
+                upto: begin.snapshot.upto,
+            };
+            (Some(times), Some((parts, saving)), Some(thread))
+        }
+    };
+    let durable = *log.durable().borrow();
+    let unsettled = (begin.snapshot.upto < durable).then_some((begin.snapshot.upto, durable));
     let engine = Engine {
         log: Arc::clone(&log),
         topics,
-        closers: Engine::new_closers(&dataflow),
+        closers: Engine::new_closers(&begin.dataflow),
         epoch_bytes_max: options.epoch_bytes_max,
-        committed: journal.committed.unwrap_or_default(),
+        committed: committed.unwrap_or_default(),
         out,
         stop: stopped,
-        dataflow,
-        sources,
-        epoch: Epoch(0),
-        position: CommitSeq(0),
+        checkpoints,
+        dataflow: begin.dataflow,
+        sources: begin.sources,
+        epoch: last.map_or(Epoch(0), |last| last.epoch).max(begin.snapshot.epoch),
+        position: begin.snapshot.upto,
         stats: Arc::clone(&stats),
     };
     let committer = Committer {
         pipeline: pipeline.name.clone(),
         door: Arc::clone(door),
-        targets,
-        committed: journal.committed,
+        targets: begin.targets,
+        committed,
         publisher,
-        snapshot,
-        unsettled: VecDeque::new(),
+        saver,
+        changed_views: BTreeMap::new(),
+        snapshot: begin.snapshot,
+        unsettled: unsettled.into_iter().collect(),
         stats: Arc::clone(&stats),
     };
-    let threads = vec![
+    let mut threads = vec![
         spawn("engine", &failure, move || engine.run())?,
-        spawn("committer", &failure, move || committer.run(&epochs))?,
+        spawn("committer", &failure, move || committer.run(&computed))?,
     ];
+    threads.extend(saver_thread);
     let mut readers = Vec::new();
     for (_, node) in pipeline.graph.iter() {
         if let NodeKind::Source(source) = &node.kind
             && let Some(SourceOptions::SingleFile(file)) = &source.options
             && !options.quiet
         {
-            let (position, lines) = journal.sources.get(&source.table).copied().unwrap_or_default();
+            let read = journal.sources.get(&source.table);
+            let (position, lines) = read.map_or((0, 0), |read| (read.position, read.lines));
             let reader = FileSource::open(&options.directory.join(&file.path), position)?;
             let topic = topic_id(&*log, &source.topic)?;
             let (door, table) = (Arc::clone(door), source.table.clone());
@@ -204,6 +236,97 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let durable = log.durable();
     let (engine, readers) = (Mutex::new(threads), Mutex::new(readers));
     Ok(Handle { snapshots, durable, stop, stats, failure, engine, readers })
+}
+
+/// State to begin with, and what goes on writing it.
+struct Begin {
+    dataflow: Dataflow,
+    sources: Vec<SourceTable>,
+    targets: HashMap<NodeId, Target>,
+    snapshot: Snapshot,
+    saver: Option<(Saver, Duration)>,
+}
+
+impl Begin {
+    /// From the last checkpoint; from nothing if there is none or it is of no use.
+    fn new(pipeline: &Pipeline, log: &dyn EventLog, options: &Options, stats: &Stats) -> Result<Self, RuntimeError> {
+        let Some(checkpoints) = &options.checkpoints else {
+            return Self::from_nothing(pipeline, log, options);
+        };
+        let fingerprint = fingerprint(&pipeline.graph, &pipeline.identity);
+        let durable = *log.durable().borrow();
+        let found = Self::find(checkpoints, &fingerprint, durable).and_then(|manifest| {
+            let restored = |manifest: Manifest| {
+                let begin = Self::restored(&manifest, checkpoints, pipeline, log, options);
+                begin.map(|begin| (begin, manifest)).map_err(|error| error.to_string())
+            };
+            manifest.map(restored).transpose()
+        });
+        let place = |(_, manifest): &(Self, Manifest)| (Epoch(manifest.epoch), CommitSeq(manifest.upto));
+        stats.started(found.as_ref().map(|found| found.as_ref().map(place)).map_err(Clone::clone));
+        let (mut begin, manifest) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(_) => (Self::from_nothing(pipeline, log, options)?, Manifest::new(fingerprint)),
+        };
+        if checkpoints.write {
+            begin.dataflow.begin_saving();
+            match Saver::new(pipeline.graph.clone(), Arc::clone(&checkpoints.storage), manifest) {
+                Ok(saver) => begin.saver = Some((saver, checkpoints.interval)),
+                Err(error) => {
+                    begin.dataflow.end_saving();
+                    stats.checkpoint_failed(&error);
+                }
+            }
+        }
+        Ok(begin)
+    }
+
+    fn from_nothing(pipeline: &Pipeline, log: &dyn EventLog, options: &Options) -> Result<Self, RuntimeError> {
+        let (targets, views) = targets(&pipeline.graph, log, options, &BTreeMap::new())?;
+        Ok(Self {
+            dataflow: Dataflow::new(pipeline.graph.clone(), options.shards)?,
+            sources: sources(&pipeline.graph, log)?,
+            targets,
+            snapshot: Snapshot { views, ..Snapshot::default() },
+            saver: None,
+        })
+    }
+
+    /// The last checkpoint, if it is of this graph and log; why it cannot be used, if that is surprising.
+    fn find(checkpoints: &Checkpoints, fingerprint: &str, durable: CommitSeq) -> Result<Option<Manifest>, String> {
+        let Some(manifest) = Manifest::read(&*checkpoints.storage).map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        if manifest.fingerprint != fingerprint {
+            return Err("it was made by another version of the pipeline".to_owned());
+        }
+        if CommitSeq(manifest.upto) > durable {
+            return Err(format!("it knows commit {}, but the log ends with {durable}", manifest.upto));
+        }
+        Ok(Some(manifest))
+    }
+
+    fn restored(
+        manifest: &Manifest,
+        checkpoints: &Checkpoints,
+        pipeline: &Pipeline,
+        log: &dyn EventLog,
+        options: &Options,
+    ) -> Result<Self, CheckpointError> {
+        let cannot = |error: RuntimeError| CheckpointError::Unknown(error.to_string());
+        let mut dataflow = Dataflow::new(pipeline.graph.clone(), options.shards).map_err(cannot)?;
+        let mut sources = sources(&pipeline.graph, log).map_err(cannot)?;
+        let (targets, mut views) = targets(&pipeline.graph, log, options, &manifest.files).map_err(cannot)?;
+        restore(manifest, &checkpoints.storage, &mut dataflow, &mut views)?;
+        for source in &mut sources {
+            if let Some(&watermark) = manifest.watermarks.get(&source.node.0) {
+                source.restore(Watermark::at(EventTime(watermark)));
+            }
+        }
+        let upto = CommitSeq(manifest.upto);
+        let snapshot = Snapshot { epoch: Epoch(manifest.epoch), upto, settled: upto, views };
+        Ok(Self { dataflow, sources, targets, snapshot, saver: None })
+    }
 }
 
 fn spawn(
@@ -223,36 +346,11 @@ fn spawn(
         .map_err(|error| RuntimeError::Threads(error.to_string()))
 }
 
-/// What earlier runs have committed.
-#[derive(Default)]
-struct Journal {
-    committed: Option<CommitSeq>,
-    sources: HashMap<String, (u64, u64)>,
-}
-
-impl Journal {
-    fn read(log: &dyn EventLog, name: &str) -> Result<Self, RuntimeError> {
-        let mut journal = Self::default();
-        for event in log.control_events(SystemTopic::Journal.id())? {
-            match event {
-                ControlEvent::EpochCommitted { pipeline, upto, .. } if pipeline == name => {
-                    journal.committed = Some(upto);
-                }
-                ControlEvent::SourceRead { table, position, lines } => {
-                    journal.sources.insert(table, (position, lines));
-                }
-                _ => {}
-            }
-        }
-        Ok(journal)
-    }
-}
-
 fn topic_id(log: &dyn EventLog, name: &str) -> Result<TopicId, RuntimeError> {
     log.topics().by_name(name).map(|topic| topic.id).ok_or_else(|| RuntimeError::NoTopic(name.to_owned()))
 }
 
-fn sources(graph: &Graph, log: &dyn EventLog) -> Result<Vec<SourceTable>, RuntimeError> {
+pub(crate) fn sources(graph: &Graph, log: &dyn EventLog) -> Result<Vec<SourceTable>, RuntimeError> {
     let mut sources = Vec::new();
     for (id, node) in graph.iter() {
         if let NodeKind::Source(source) = &node.kind {
@@ -262,9 +360,15 @@ fn sources(graph: &Graph, log: &dyn EventLog) -> Result<Vec<SourceTable>, Runtim
     Ok(sources)
 }
 
-type Targets = (HashMap<chalk_graph::NodeId, Target>, BTreeMap<String, ViewRows>);
+type Targets = (HashMap<NodeId, Target>, BTreeMap<String, ViewRows>);
 
-fn targets(graph: &Graph, log: &dyn EventLog, options: &Options) -> Result<Targets, RuntimeError> {
+/// Where sinks' rows go; files that a checkpoint knows go on at the position that it has for them.
+fn targets(
+    graph: &Graph,
+    log: &dyn EventLog,
+    options: &Options,
+    files: &BTreeMap<usize, u64>,
+) -> Result<Targets, RuntimeError> {
     let (mut targets, mut views) = (HashMap::new(), BTreeMap::new());
     for (id, node) in graph.iter() {
         let NodeKind::Sink(sink) = &node.kind else { continue };
@@ -280,7 +384,11 @@ fn targets(graph: &Graph, log: &dyn EventLog, options: &Options) -> Result<Targe
                 Target::Topic(topic.clone())
             }
             SinkTarget::File(file) => {
-                let sink = FileSink::create(&options.directory.join(&file.path))?;
+                let path = options.directory.join(&file.path);
+                let sink = match files.get(&id.0) {
+                    Some(&position) => FileSink::resume(&path, position)?,
+                    None => FileSink::create(&path)?,
+                };
                 Target::Lines { sink: Box::new(sink), weights: false, again: true }
             }
             SinkTarget::Stdout => Target::Lines { sink: (options.stdout)(), weights: !node.append_only, again: false },

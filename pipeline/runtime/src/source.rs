@@ -147,6 +147,11 @@ impl SourceTable {
         }
     }
 
+    /// Goes on from the watermark of an earlier run.
+    pub(crate) fn restore(&mut self, watermark: Watermark) {
+        self.watermark = watermark;
+    }
+
     /// A bounded source has ended: everything is complete.
     pub(crate) fn end(&mut self) {
         self.watermark.advance(EventTime(i64::MAX));

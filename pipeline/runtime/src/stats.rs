@@ -1,6 +1,6 @@
 //! Counters of a running pipeline, and what they come to.
 
-use chalk_event::Watermark;
+use chalk_event::{CommitSeq, Epoch, Watermark};
 use chalk_ingest::Receipt;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,20 @@ pub(crate) struct Stats {
     pub(crate) late: AtomicU64,
     derived: Mutex<(BTreeMap<String, u64>, u64)>,
     watermarks: Mutex<BTreeMap<String, Watermark>>,
+    checkpoint: Mutex<CheckpointStatus>,
+}
+
+/// How checkpoints are doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckpointStatus {
+    /// What the last one knows: its epoch and last commit.
+    pub last: Option<(Epoch, CommitSeq)>,
+    /// The commit after which this run began to read the log; 0 without a checkpoint.
+    pub started_after: CommitSeq,
+    /// Why an earlier run's was of no use.
+    pub discarded: Option<String>,
+    /// Why no more are made.
+    pub failed: Option<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -40,6 +54,26 @@ impl Stats {
         }
     }
 
+    /// A run begins with a checkpoint, or without.
+    pub(crate) fn started(&self, from: Result<Option<(Epoch, CommitSeq)>, String>) {
+        let mut checkpoint = lock(&self.checkpoint);
+        match from {
+            Ok(last) => {
+                checkpoint.last = last;
+                checkpoint.started_after = last.map_or(CommitSeq(0), |(_, upto)| upto);
+            }
+            Err(why) => checkpoint.discarded = Some(why),
+        }
+    }
+
+    pub(crate) fn checkpoint(&self, epoch: Epoch, upto: CommitSeq) {
+        lock(&self.checkpoint).last = Some((epoch, upto));
+    }
+
+    pub(crate) fn checkpoint_failed(&self, error: &dyn std::error::Error) {
+        lock(&self.checkpoint).failed = Some(error.to_string());
+    }
+
     /// What the counters come to now.
     pub(crate) fn status(&self) -> Status {
         let derived = lock(&self.derived);
@@ -51,6 +85,7 @@ impl Stats {
             derived: derived.0.clone(),
             derived_refused: derived.1,
             watermarks: lock(&self.watermarks).clone(),
+            checkpoint: lock(&self.checkpoint).clone(),
         }
     }
 }
@@ -72,4 +107,6 @@ pub struct Status {
     pub derived_refused: u64,
     /// Watermark by source table.
     pub watermarks: BTreeMap<String, Watermark>,
+    /// Checkpoints.
+    pub checkpoint: CheckpointStatus,
 }

@@ -1,5 +1,6 @@
 //! What a query's user is told: whose mistake, where, and what to do.
 
+use arrow::error::ArrowError;
 use chalk_plan::Location;
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::common::{Column, SchemaError};
@@ -34,11 +35,31 @@ pub enum Limit {
     Rows,
 }
 
+/// What a mistake is about, for protocols that have codes for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    Syntax,
+    Table,
+    Column,
+    AmbiguousColumn,
+    Function,
+    Grouping,
+    Types,
+    Value,
+    Range,
+    ZeroDivisor,
+    Writing,
+    Unsupported,
+    Other,
+}
+
 /// A query has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryError {
     /// Whose mistake it is.
     pub kind: QueryErrorKind,
+    /// What about; meaningful when it is the user's.
+    pub(crate) about: About,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -64,7 +85,7 @@ impl fmt::Display for QueryError {
 
 impl QueryError {
     pub(crate) fn new(kind: QueryErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, location: None }
+        Self { kind, about: About::Other, message: message.into(), hint: None, location: None }
     }
 
     pub(crate) fn mistake(message: impl Into<String>) -> Self {
@@ -75,8 +96,18 @@ impl QueryError {
         Self::new(QueryErrorKind::Limit(limit), message)
     }
 
+    pub(crate) fn memory() -> Self {
+        Self::limit(Limit::Memory, "the query needs more memory than it may use")
+            .hint("filter or aggregate more, select fewer columns, or add a LIMIT")
+    }
+
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(QueryErrorKind::Internal, message)
+    }
+
+    pub(crate) fn about(mut self, about: About) -> Self {
+        self.about = about;
+        self
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -96,13 +127,14 @@ impl QueryError {
             DataFusionError::SQL(error, _) => syntax(error),
             DataFusionError::SchemaError(error, _) => schema_error(error),
             DataFusionError::Plan(text) => plan_error(text, known),
-            DataFusionError::NotImplemented(text) => Self::mistake(format!("not supported: {text}")),
-            DataFusionError::Configuration(text) | DataFusionError::Execution(text) => Self::mistake(text),
-            DataFusionError::ArrowError(error, _) => Self::mistake(error.to_string()),
-            DataFusionError::ResourcesExhausted(_) => {
-                Self::limit(Limit::Memory, "the query needs more memory than it may use")
-                    .hint("filter or aggregate more, select fewer columns, or add a LIMIT")
+            DataFusionError::NotImplemented(text) => {
+                Self::mistake(format!("not supported: {text}")).about(About::Unsupported)
             }
+            DataFusionError::Configuration(text) | DataFusionError::Execution(text) => {
+                Self::mistake(text).about(About::Value)
+            }
+            DataFusionError::ArrowError(error, _) => Self::mistake(error.to_string()).about(about_arrow(error)),
+            DataFusionError::ResourcesExhausted(_) => Self::memory(),
             DataFusionError::Internal(text) => Self::internal(text),
             other => Self::internal(other.message()),
         };
@@ -116,6 +148,7 @@ impl QueryError {
             }));
             // DataFusion says this one more plainly in its diagnostic.
             if told.message.starts_with("Column in SELECT must be in GROUP BY") {
+                told.about = About::Grouping;
                 told.message.clone_from(&diagnostic.message);
             }
             told.hint = told.hint.or_else(|| diagnostic.helps.first().map(|help| help.message.clone()));
@@ -127,6 +160,14 @@ impl QueryError {
             (told.hint, told.message) = (Some(rest.trim().to_owned()), message.trim_end_matches('.').to_owned());
         }
         told
+    }
+}
+
+fn about_arrow(error: &ArrowError) -> About {
+    match error {
+        ArrowError::DivideByZero => About::ZeroDivisor,
+        ArrowError::ArithmeticOverflow(_) => About::Range,
+        _ => About::Value,
     }
 }
 
@@ -144,14 +185,19 @@ pub(crate) fn syntax(error: &ParserError) -> QueryError {
         Some((message, location)) => QueryError::mistake(message).at(Some(location)),
         None => QueryError::mistake(text),
     }
+    .about(About::Syntax)
 }
 
 fn schema_error(error: &SchemaError) -> QueryError {
     let SchemaError::FieldNotFound { field, valid_fields } = error else {
-        return QueryError::mistake(error.to_string());
+        let about = match error {
+            SchemaError::AmbiguousReference { .. } => About::AmbiguousColumn,
+            _ => About::Other,
+        };
+        return QueryError::mistake(error.to_string()).about(about);
     };
     let names: Vec<&str> = valid_fields.iter().map(Column::name).collect();
-    let wrong = QueryError::mistake(format!("there is no column '{}'", field.flat_name()));
+    let wrong = QueryError::mistake(format!("there is no column '{}'", field.flat_name())).about(About::Column);
     match suggestion(field.name(), &names, "columns here are") {
         Some(hint) => wrong.hint(hint),
         None => wrong,
@@ -160,19 +206,31 @@ fn schema_error(error: &SchemaError) -> QueryError {
 
 fn plan_error(text: &str, known: &[String]) -> QueryError {
     let Some((table, "")) = text.strip_prefix("table '").and_then(|rest| rest.split_once("' not found")) else {
-        return QueryError::mistake(text);
+        return QueryError::mistake(text).about(about_plan(text));
     };
     // Names come with catalogue and schema in front; a name may have dots of its own.
     let table = table.strip_prefix("chalk.").unwrap_or(table);
     let table = table.strip_prefix("public.").unwrap_or(table);
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let hint = suggestion(table, &names, "known are");
-    let wrong = QueryError::mistake(format!("there is no view or topic '{table}'"));
+    let wrong = QueryError::mistake(format!("there is no view or topic '{table}'")).about(About::Table);
     wrong.hint(hint.unwrap_or_else(|| "there are no views or topics yet".to_owned()))
 }
 
+fn about_plan(text: &str) -> About {
+    if text.starts_with("Invalid function") || text.contains("No function matches") {
+        About::Function
+    } else if text.contains("GROUP BY") {
+        About::Grouping
+    } else if text.contains("oerce") || text.contains("data type") {
+        About::Types
+    } else {
+        About::Other
+    }
+}
+
 /// The known name that was meant, or else all of them.
-fn suggestion(name: &str, known: &[&str], list: &str) -> Option<String> {
+pub(crate) fn suggestion(name: &str, known: &[&str], list: &str) -> Option<String> {
     let wanted = name.to_lowercase();
     let near = known
         .iter()

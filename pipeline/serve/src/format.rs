@@ -44,6 +44,17 @@ impl FromStr for Format {
     }
 }
 
+impl Format {
+    /// Its name on the web.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Table => "text/plain; charset=utf-8",
+            Self::Json => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+        }
+    }
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -93,7 +104,7 @@ fn json(result: &QueryResult) -> Result<String, ArrowError> {
 }
 
 /// The columns that are marked as JSON text. An expression may have kept the mark and changed the text: so that is checked.
-fn json_text_columns(batch: &RecordBatch) -> HashSet<&str> {
+pub(crate) fn json_text_columns(batch: &RecordBatch) -> HashSet<&str> {
     let (key, value) = JSON_TEXT;
     let fields = batch.schema_ref().fields().iter().zip(batch.columns());
     let marked = fields.filter(|(field, column)| {

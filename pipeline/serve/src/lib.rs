@@ -12,9 +12,13 @@
 //! is bounded before it starts ([`QueryLimits`]), and dropping its future ends it. Serving is on loopback addresses only,
 //! since nobody has to say who they are. This crate must not know operators.
 
+mod app;
 mod error;
 mod format;
 mod http;
+mod listen;
+mod metrics;
+mod pg;
 mod queries;
 mod statement;
 mod tables;
@@ -23,7 +27,10 @@ mod testing;
 mod topic_table;
 mod view_table;
 
+pub use app::{App, PipelineReport};
 pub use error::{Limit, QueryError, QueryErrorKind};
 pub use format::{Format, UnknownFormat, write};
-pub use http::{App, PipelineReport, ServeError, Server};
+pub use http::Server;
+pub use listen::ServeError;
+pub use pg::PgServer;
 pub use queries::{Queries, QueryLimits, QueryResult};

@@ -3,8 +3,10 @@
 //! DataFusion walks plans and expressions recursively, and drops them so: a long chain of operators is a deep tree. So the
 //! shape is bounded on the tokens, which are flat, before they become a tree.
 
-use crate::error::{Limit, QueryError, syntax};
+use crate::error::{About, Limit, QueryError, syntax};
+use crate::pg::rewrite::rewrite;
 use crate::queries::QueryLimits;
+use crate::tables;
 use chalk_plan::Location;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Select, SetExpr, Statement as Ast, Visit, Visitor};
@@ -12,6 +14,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use std::ops::ControlFlow;
 
 /// Tokens in a statement, spaces and comments not counted.
@@ -23,37 +26,75 @@ const SET_OPERATIONS_MAX: usize = 100;
 /// Tables that a statement reads, each `WITH` query counted as often as it is used: they are planned that often.
 const RELATIONS_MAX: usize = 256;
 
-/// A statement that may be planned.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ReadOnly {
-    /// As it was given.
-    AsGiven,
-    /// `SHOW TABLES`: the views and topics, not DataFusion's own tables.
-    ShowTables,
-}
-
-/// Checks a statement.
-pub(crate) fn check(sql: &str, limits: &QueryLimits) -> Result<ReadOnly, QueryError> {
+/// The words and signs of one or more statements, of bounded number, nesting and length of chains.
+pub(crate) fn tokens(sql: &str, limits: &QueryLimits) -> Result<Vec<TokenWithSpan>, QueryError> {
     if sql.len() > limits.sql_bytes_max {
         let message = format!("the statement has {} bytes, more than {}", sql.len(), limits.sql_bytes_max);
         return Err(
             QueryError::limit(Limit::Statement, message).hint("split it, or join a view instead of listing values")
         );
     }
-    let dialect = GenericDialect {};
-    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location();
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
     let tokens = tokens.map_err(|error| syntax(&ParserError::from(error)))?;
     check_shape(&tokens, limits)?;
+    Ok(tokens)
+}
+
+/// The one read-only statement that `tokens` of `sql` are.
+pub(crate) fn parse(sql: &str, tokens: Vec<TokenWithSpan>, limits: &QueryLimits) -> Result<Statement, QueryError> {
+    let writes = writing_keyword(&tokens);
+    let dialect = GenericDialect {};
     let parser = DFParserBuilder::new(tokens).with_dialect(&dialect).with_recursion_limit(limits.nesting_max).build();
     let statements = parser.and_then(|mut parser| parser.parse_statements());
     // The parser knows no place for what is missing at the end.
-    let statements = statements.map_err(|error| QueryError::of_datafusion(&error, &[]).at(Some(end_of(sql))))?;
-    match (statements.len(), statements.front()) {
-        (1, Some(statement)) => check_statement(statement),
+    let statements = statements.map_err(|error| match writes {
+        // What is wrong with it does not matter.
+        Some(keyword) => refused(keyword),
+        None => QueryError::of_datafusion(&error, &[]).at(Some(end_of(sql))),
+    })?;
+    read_only(statements.into())
+}
+
+/// The word with which a statement begins that is not read-only whatever follows.
+fn writing_keyword(tokens: &[TokenWithSpan]) -> Option<&'static str> {
+    const KEYWORDS: [&str; 20] = [
+        "ALTER", "ANALYZE", "CALL", "CLUSTER", "COMMENT", "COPY", "CREATE", "DELETE", "DO", "DROP", "GRANT", "INSERT",
+        "LOCK", "MERGE", "NOTIFY", "REFRESH", "REINDEX", "REVOKE", "UPDATE", "VACUUM",
+    ];
+    let first = tokens.iter().find(|token| !matches!(token.token, Token::Whitespace(_)))?;
+    let Token::Word(word) = &first.token else { return None };
+    KEYWORDS.into_iter().find(|keyword| word.value.eq_ignore_ascii_case(keyword))
+}
+
+/// The same for the SQL of PostgreSQL's clients, rewritten to what DataFusion knows. Mistakes in it have no place.
+pub(crate) fn parse_postgres(sql: &str, parser: &PostgresCompatibilityParser) -> Result<Statement, QueryError> {
+    let statements = parser.parse(sql).map_err(|error| syntax(&error))?;
+    read_only(statements.into_iter().map(|statement| Statement::Statement(Box::new(rewrite(statement)))).collect())
+}
+
+fn read_only(mut statements: Vec<Statement>) -> Result<Statement, QueryError> {
+    match (statements.len(), statements.pop()) {
+        (1, Some(statement)) => match check_statement(&statement)? {
+            ReadOnly::AsGiven => Ok(statement),
+            ReadOnly::ShowTables => {
+                let shown = DFParserBuilder::new(tables::SHOW_TABLES).build();
+                let shown =
+                    shown.and_then(|mut parser| parser.parse_statements()).ok().and_then(|mut all| all.pop_front());
+                shown.ok_or_else(|| QueryError::internal("SHOW TABLES has no meaning"))
+            }
+        },
         (0, _) => Err(QueryError::mistake("there is no statement").hint("such as SELECT 1 or SHOW TABLES")),
         (count, _) => Err(QueryError::mistake(format!("{count} statements at once"))
             .hint("send one at a time: a query sees one snapshot")),
     }
+}
+
+/// A statement that may be planned.
+enum ReadOnly {
+    /// As it was given.
+    AsGiven,
+    /// `SHOW TABLES`: the views and topics, not DataFusion's own tables.
+    ShowTables,
 }
 
 /// The place behind the last character.
@@ -158,6 +199,7 @@ fn leading_keywords(statement: &str) -> String {
 
 fn refused(what: &str) -> QueryError {
     QueryError::mistake(format!("queries are read-only: {what} is not one"))
+        .about(About::Writing)
         .hint("a query is SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES or SHOW COLUMNS")
 }
 
@@ -269,8 +311,9 @@ mod tests {
     use super::*;
     use crate::error::QueryErrorKind;
 
-    fn check(sql: &str) -> Result<ReadOnly, QueryError> {
-        super::check(sql, &QueryLimits::default())
+    fn check(sql: &str) -> Result<(), QueryError> {
+        let limits = QueryLimits::default();
+        parse(sql, tokens(sql, &limits)?, &limits).map(drop)
     }
 
     #[test]
@@ -290,9 +333,9 @@ mod tests {
             "SELECT 1 -- DROP TABLE orders",
             "SELECT * FROM information_schema.tables",
         ] {
-            assert_eq!(check(sql), Ok(ReadOnly::AsGiven), "{sql}");
+            assert_eq!(check(sql), Ok(()), "{sql}");
         }
-        assert_eq!(check("SHOW TABLES"), Ok(ReadOnly::ShowTables));
+        assert_eq!(check("SHOW TABLES"), Ok(()));
     }
 
     #[test]
@@ -322,6 +365,8 @@ mod tests {
             ("EXECUTE p", "EXECUTE"),
             ("DEALLOCATE p", "DEALLOCATE"),
             ("GRANT SELECT ON orders TO joe", "GRANT SELECT ON"),
+            ("COPY orders TO STDOUT", "COPY"),
+            ("VACUUM (x)", "VACUUM"),
             ("SHOW ALL", "SHOW ALL"),
             ("SHOW FUNCTIONS", "SHOW FUNCTIONS"),
             ("EXPLAIN INSERT INTO orders VALUES (1)", "INSERT INTO"),
@@ -381,7 +426,7 @@ mod tests {
             format!("SELECT {}", many(4_000, "1", ", ")),
             many(90, "SELECT 1", " UNION ALL "),
         ] {
-            assert_eq!(check(&sql), Ok(ReadOnly::AsGiven));
+            assert_eq!(check(&sql), Ok(()));
         }
     }
 

@@ -9,7 +9,6 @@ use chalk_log::EventLog;
 use chalk_view::Snapshot;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::error::Result;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::logical_expr::TableType;
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +17,9 @@ use std::sync::Arc;
 pub(crate) const CATALOG: &str = "chalk";
 /// The one schema.
 pub(crate) const SCHEMA: &str = "public";
+
+/// The schema of PostgreSQL's own tables. It is not listed among the others.
+pub(crate) const PG_CATALOG: &str = "pg_catalog";
 
 /// What `SHOW TABLES` stands for.
 pub(crate) const SHOW_TABLES: &str = "SELECT table_name AS name, \
@@ -31,8 +33,6 @@ pub(crate) struct QueryTables {
     topics: Arc<Topics>,
     /// Later commits are not seen, so that every scan of a topic in the query gives the same rows.
     upto: CommitSeq,
-    /// Rows of views that the query holds.
-    held: Arc<MemoryReservation>,
 }
 
 impl fmt::Debug for QueryTables {
@@ -43,10 +43,14 @@ impl fmt::Debug for QueryTables {
 
 impl QueryTables {
     /// The tables as they are now, for as long as the query runs.
-    pub(crate) fn pinned(log: &Arc<dyn EventLog>, snapshot: Arc<Snapshot>, pool: &Arc<dyn MemoryPool>) -> Self {
-        let held = Arc::new(MemoryConsumer::new("views").register(pool));
+    pub(crate) fn pinned(log: &Arc<dyn EventLog>, snapshot: Arc<Snapshot>) -> Self {
         let upto = *log.durable().borrow();
-        Self { snapshot, log: Arc::clone(log), topics: log.topics(), upto, held }
+        Self { snapshot, log: Arc::clone(log), topics: log.topics(), upto }
+    }
+
+    /// Its views.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// The names of all views and topics, in order.
@@ -77,7 +81,7 @@ impl SchemaProvider for QueryTables {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         if let Some(rows) = self.snapshot.views.get(name) {
-            return Ok(Some(Arc::new(ViewTable::new(rows.clone(), Arc::clone(&self.held)))));
+            return Ok(Some(Arc::new(ViewTable::new(rows.clone()))));
         }
         let table = |topic: &TopicDef| Arc::new(TopicTable::new(topic, &self.log, self.upto)) as Arc<dyn TableProvider>;
         Ok(self.topic(name).map(table))
@@ -95,13 +99,16 @@ impl SchemaProvider for QueryTables {
     }
 }
 
-/// The one catalogue with the one schema.
+/// The one catalogue with the one schema, and for PostgreSQL's clients theirs.
 #[derive(Clone, Debug)]
-pub(crate) struct Catalogs(Arc<QueryTables>);
+pub(crate) struct Catalogs {
+    tables: Arc<QueryTables>,
+    postgres: Option<Arc<dyn SchemaProvider>>,
+}
 
 impl Catalogs {
-    pub(crate) fn of(tables: Arc<QueryTables>) -> Self {
-        Self(tables)
+    pub(crate) fn of(tables: Arc<QueryTables>, postgres: Option<Arc<dyn SchemaProvider>>) -> Self {
+        Self { tables, postgres }
     }
 }
 
@@ -125,6 +132,10 @@ impl CatalogProvider for Catalogs {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        (name == SCHEMA).then(|| Arc::clone(&self.0) as Arc<dyn SchemaProvider>)
+        match name {
+            SCHEMA => Some(Arc::clone(&self.tables) as Arc<dyn SchemaProvider>),
+            PG_CATALOG => self.postgres.clone(),
+            _ => None,
+        }
     }
 }

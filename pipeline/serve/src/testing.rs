@@ -6,7 +6,7 @@ use crate::queries::{Queries, QueryLimits};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use chalk_event::{ChangeBatch, CommitSeq, Epoch};
-use chalk_ingest::{Door, Receipt};
+use chalk_ingest::{Door, DoorOptions, Receipt};
 use chalk_log::{CommitLog, EventLog, Holder, LogOptions};
 use chalk_view::{Publisher, Snapshot, ViewRows};
 use std::collections::BTreeMap;
@@ -47,12 +47,12 @@ impl Node {
 
     fn make() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let holder = Holder { pid: 1, command: "test".to_owned(), http: None };
-        let clock = Arc::new(|| NOW);
-        let log = CommitLog::open(directory.path(), &holder, LogOptions::new(clock.clone())).expect("a new log");
+        let holder = Holder { pid: 1, command: "test".to_owned(), http: None, pg: None };
+        let clock = clock();
+        let log = CommitLog::open(directory.path(), &holder, LogOptions::new(Arc::clone(&clock))).expect("a new log");
         let log: Arc<dyn EventLog> = Arc::new(log);
         log.ensure_topic("orders", ORDERS, ENVELOPE).expect("a good schema");
-        let door = Arc::new(Door::open(Arc::clone(&log), clock).expect("a log that can be read"));
+        let door = Arc::new(Door::open(Arc::clone(&log), DoorOptions::new(clock)).expect("a log that can be read"));
         Self { _directory: directory, log, door, publisher: Publisher::new(Snapshot::default()) }
     }
 
@@ -76,6 +76,11 @@ impl Node {
     pub(crate) fn limited(&self, limits: QueryLimits) -> Queries {
         Queries::new(Arc::clone(&self.log), self.publisher.subscribe(), Vec::new(), limits)
     }
+}
+
+/// A clock that stands still.
+pub(crate) fn clock() -> Arc<dyn Fn() -> i64 + Send + Sync> {
+    Arc::new(|| NOW)
 }
 
 /// Does what waits on a thread that runs no async tasks.

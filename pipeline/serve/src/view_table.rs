@@ -7,41 +7,51 @@
 //!                             WHERE shop = 'a' AND total > 5   range of (a), then filtered
 //!                             WHERE day = 2                    all rows, then filtered
 //! ```
+//!
+//! Rows are decoded a batch at a time, as they are asked for.
 
-use crate::queries::bytes_of;
+use crate::queries::is_indexed;
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use chalk_view::ViewRows;
-use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::ScalarValue;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ScalarValue, Statistics};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use futures::stream::try_unfold;
+use std::fmt;
 use std::sync::Arc;
 
 /// Rows in a batch.
 const BATCH_ROWS: usize = 8192;
 
 /// A view as of one snapshot.
-#[derive(Debug)]
-pub(crate) struct ViewTable {
-    rows: ViewRows,
-    held: Arc<MemoryReservation>,
+pub(crate) struct ViewTable(ViewRows);
+
+impl fmt::Debug for ViewTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "view {}", self.0.name())
+    }
 }
 
 impl ViewTable {
-    pub(crate) fn new(rows: ViewRows, held: Arc<MemoryReservation>) -> Self {
-        Self { rows, held }
+    pub(crate) fn new(rows: ViewRows) -> Self {
+        Self(rows)
     }
 
     /// The values that `filters` ask for in the first columns, as far as these follow one another.
     fn prefix(&self, filters: &[&Expr]) -> Vec<ScalarValue> {
         let wanted: Vec<(usize, &ScalarValue)> = filters.iter().filter_map(|filter| self.equality(filter)).collect();
         let value_of = |column| wanted.iter().find(|(wanted, _)| *wanted == column).map(|(_, value)| *value);
-        (0..self.rows.schema().fields().len()).map_while(value_of).cloned().collect()
+        (0..self.0.schema().fields().len()).map_while(value_of).cloned().collect()
     }
 
     /// `column = value`, either way round, where both have one type whose encoding is equal just when `=` is true.
@@ -53,19 +63,16 @@ impl ViewTable {
         }) else {
             return None;
         };
-        let (index, field) = self.rows.schema().column_with_name(column.name())?;
-        let indexed = match field.data_type() {
-            DataType::Boolean | DataType::Utf8 | DataType::Date32 | DataType::Timestamp(..) => true,
-            data_type => data_type.is_integer(),
-        };
-        (indexed && !value.is_null() && value.data_type() == *field.data_type()).then_some((index, value))
+        let (index, field) = self.0.schema().column_with_name(column.name())?;
+        let same = !value.is_null() && value.data_type() == *field.data_type();
+        (same && is_indexed(field.data_type())).then_some((index, value))
     }
 }
 
 #[async_trait]
 impl TableProvider for ViewTable {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(self.rows.schema())
+        Arc::clone(self.0.schema())
     }
 
     fn table_type(&self) -> TableType {
@@ -73,10 +80,13 @@ impl TableProvider for ViewTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let first = self.prefix(filters).len();
-        let is_used = |filter: &&Expr| self.equality(filter).is_some_and(|(column, _)| column < first);
-        let answer = |filter| match is_used(filter) {
-            true => TableProviderFilterPushDown::Inexact,
+        let prefix = self.prefix(filters);
+        // Of two conditions on a column the range holds one.
+        let is_range = |filter: &&Expr| {
+            self.equality(filter).is_some_and(|(column, value)| prefix.get(column).is_some_and(|held| held == value))
+        };
+        let answer = |filter| match is_range(filter) {
+            true => TableProviderFilterPushDown::Exact,
             false => TableProviderFilterPushDown::Unsupported,
         };
         Ok(filters.iter().map(answer).collect())
@@ -87,19 +97,106 @@ impl TableProvider for ViewTable {
         _: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        _: Option<usize>,
+        limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let prefix = self.prefix(&filters.iter().collect::<Vec<_>>());
         let prefix = prefix.iter().map(ScalarValue::to_array).collect::<Result<Vec<ArrayRef>>>()?;
-        let rows = self.rows.clone();
-        let decode = move || match prefix.is_empty() {
-            true => rows.batches(BATCH_ROWS),
-            false => rows.with_prefix(&prefix, BATCH_ROWS),
+        let schema = match projection {
+            Some(columns) => Arc::new(self.0.schema().project(columns)?),
+            None => Arc::clone(self.0.schema()),
         };
-        let decoded = tokio::task::spawn_blocking(decode).await;
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| DataFusionError::External(error);
-        let batches = decoded.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
-        self.held.try_grow(batches.iter().map(bytes_of).sum())?;
-        Ok(MemorySourceConfig::try_new_exec(&[batches], self.schema(), projection.cloned())?)
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        let (rows, projection, properties) = (self.0.clone(), projection.cloned(), Arc::new(properties));
+        Ok(Arc::new(ViewScan { rows, prefix, projection, limit, properties }))
+    }
+}
+
+/// Reads a range of a view.
+struct ViewScan {
+    rows: ViewRows,
+    prefix: Vec<ArrayRef>,
+    projection: Option<Vec<usize>>,
+    limit: Option<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl fmt::Debug for ViewScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "scan of view {}", self.rows.name())
+    }
+}
+
+impl DisplayAs for ViewScan {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.rows.schema().fields().iter().take(self.prefix.len());
+        let columns: Vec<&str> = columns.map(|field| field.name().as_str()).collect();
+        write!(f, "ViewScan: {}", self.rows.name())?;
+        if !columns.is_empty() {
+            write!(f, ", range of ({})", columns.join(", "))?;
+        }
+        self.limit.map_or(Ok(()), |limit| write!(f, ", at most {limit} rows"))
+    }
+}
+
+impl ExecutionPlan for ViewScan {
+    fn name(&self) -> &str {
+        "ViewScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let failed = |error: chalk_view::ViewError| DataFusionError::External(error.into());
+        let (rows, projection) = (self.rows.clone(), self.projection.clone());
+        let cursor = rows.cursor(&self.prefix).map_err(failed)?;
+        let start = (cursor, self.limit.unwrap_or(usize::MAX));
+        let batches = try_unfold(start, move |(mut cursor, left)| {
+            let batch = if left == 0 { Ok(None) } else { rows.read(&mut cursor, left.min(BATCH_ROWS)).map_err(failed) };
+            let batch = batch.and_then(|batch| {
+                let project = |batch: arrow::array::RecordBatch| match &projection {
+                    Some(columns) => batch.project(columns),
+                    None => Ok(batch),
+                };
+                Ok(batch.map(project).transpose()?)
+            });
+            async move {
+                Ok(batch?.map(|batch| {
+                    let left = left - batch.num_rows();
+                    (batch, (cursor, left))
+                }))
+            }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+
+    fn partition_statistics(&self, _: Option<usize>) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        if self.prefix.is_empty() {
+            let rows = self.rows.len();
+            statistics.num_rows = Precision::Exact(self.limit.map_or(rows, |limit| limit.min(rows)));
+        }
+        Ok(Arc::new(statistics))
     }
 }

@@ -2,10 +2,13 @@
 
 use crate::storage::{AppendFile, ReadFile, Storage, StorageError, failed};
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Ends the name of a file that is to take another's place.
+const NEW: &str = ".new";
 
 /// Files of one local directory.
 #[derive(Debug)]
@@ -20,6 +23,15 @@ impl LocalFiles {
     /// When it cannot be created, or is not a directory.
     pub fn at(path: &Path) -> Result<Self, StorageError> {
         fs::create_dir_all(path).map_err(failed("create directory", path))?;
+        Ok(Self { directory: path.to_owned() })
+    }
+
+    /// The directory at `path`, which must exist: for those that only read.
+    ///
+    /// # Errors
+    /// When it does not exist, or is not a directory.
+    pub fn existing(path: &Path) -> Result<Self, StorageError> {
+        fs::read_dir(path).map_err(failed("read directory", path))?;
         Ok(Self { directory: path.to_owned() })
     }
 
@@ -40,7 +52,10 @@ impl Storage for LocalFiles {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(fail())? {
             let entry = entry.map_err(fail())?;
-            if let (true, Some(name)) = (entry.path().is_file(), entry.file_name().to_str()) {
+            // The entry knows its kind: asking the file itself would take longer than everything else. Links are followed.
+            let kind = entry.file_type().map_err(fail())?;
+            let is_file = kind.is_file() || kind.is_symlink() && entry.path().is_file();
+            if let (true, Some(name)) = (is_file, entry.file_name().to_str()) {
                 names.push(name.to_owned());
             }
         }
@@ -68,6 +83,31 @@ impl Storage for LocalFiles {
         Ok(Arc::new(LocalFile { path, file }))
     }
 
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let path = self.path(name);
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            result => result.map(Some).map_err(failed("read", &path)),
+        }
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        let (path, new) = (self.path(name), self.path(&format!("{name}{NEW}")));
+        let mut file = File::create(&new).map_err(failed("create", &new))?;
+        file.write_all(bytes).map_err(failed("write", &new))?;
+        file.sync_all().map_err(failed("sync", &new))?;
+        fs::rename(&new, &path).map_err(failed("replace", &path))?;
+        self.sync_directory()
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StorageError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result.map_err(failed("remove", &path)),
+        }
+    }
+
     fn sync_directory(&self) -> Result<(), StorageError> {
         let directory = File::open(&self.directory).map_err(failed("open directory", &self.directory))?;
         directory.sync_all().map_err(failed("sync directory", &self.directory))
@@ -91,5 +131,41 @@ impl ReadFile for LocalFile {
 
     fn read_exact_at(&self, into: &mut [u8], position: u64) -> Result<(), StorageError> {
         self.file.read_exact_at(into, position).map_err(failed("read", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_files_are_replaced_read_and_removed() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let files = LocalFiles::at(&folder.path().join("new")).expect("a folder");
+        assert_eq!(files.read("a").expect("no file"), None);
+        for bytes in [&b"one"[..], b"", b"another"] {
+            files.replace("a", bytes).expect("a file");
+            assert_eq!(files.read("a").expect("a file"), Some(bytes.to_vec()));
+        }
+        assert_eq!(files.list().expect("a folder"), ["a"], "nothing is left beside it");
+        let open = files.open("a").expect("a file");
+        files.remove("a").expect("a file");
+        files.remove("a").expect("no file");
+        assert_eq!(files.read("a").expect("no file"), None);
+        let mut bytes = [0; 7];
+        open.read_exact_at(&mut bytes, 0).expect("a file that was open");
+        assert_eq!(&bytes, b"another");
+    }
+
+    /// What a crash between writing and renaming leaves.
+    #[test]
+    fn a_replacement_that_was_not_finished_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let files = LocalFiles::at(folder.path()).expect("a folder");
+        files.replace("a", b"old").expect("a file");
+        fs::write(folder.path().join("a.new"), b"longer than what comes").expect("a file");
+        assert_eq!(files.read("a").expect("a file"), Some(b"old".to_vec()));
+        files.replace("a", b"new").expect("a file");
+        assert_eq!(files.read("a").expect("a file"), Some(b"new".to_vec()));
     }
 }

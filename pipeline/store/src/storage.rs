@@ -39,6 +39,16 @@ pub trait Storage: Debug + Send + Sync {
     /// Opens a file for reading at any position.
     fn open(&self, name: &str) -> Result<Arc<dyn ReadFile>, StorageError>;
 
+    /// All bytes of a small file; `None` when there is none of this name.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// Puts a small file in the place of one of this name, or where there was none, at once: whatever happens, the name has all of its
+    /// old bytes or all of the new, which are durable when this returns. One caller at a time for a name.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Removes a file; that there is none is no error. Who has it open goes on reading it.
+    fn remove(&self, name: &str) -> Result<(), StorageError>;
+
     /// Makes created, removed and renamed names durable.
     fn sync_directory(&self) -> Result<(), StorageError>;
 }

@@ -16,5 +16,5 @@ mod rows;
 mod snapshot;
 
 pub use hash::MultisetHash;
-pub use rows::{ViewError, ViewRows};
+pub use rows::{Cursor, ViewError, ViewRows};
 pub use snapshot::{Publisher, Snapshot};

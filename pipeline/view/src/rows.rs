@@ -1,5 +1,10 @@
 //! The rows of one view.
 
+mod cursor;
+mod diff;
+
+pub use cursor::Cursor;
+
 use crate::hash::MultisetHash;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
@@ -57,7 +62,7 @@ impl ViewRows {
         Ok(Self { name, schema, converter, rows: OrdMap::new(), count: 0, hash: MultisetHash::default() })
     }
 
-    fn arrow(&self) -> impl Fn(ArrowError) -> ViewError {
+    fn arrow(&self) -> impl Fn(ArrowError) -> ViewError + use<> {
         let view = self.name.to_string();
         move |source| ViewError::Arrow { view: view.clone(), source }
     }
@@ -178,19 +183,19 @@ mod tests {
     use arrow::array::{AsArray, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
-    fn schema() -> SchemaRef {
+    pub(super) fn schema() -> SchemaRef {
         let class = Field::new("class", DataType::Utf8, false);
         Arc::new(Schema::new(vec![class, Field::new("score", DataType::Int64, false)]))
     }
 
-    fn changes(rows: &[(&str, i64, i64)]) -> ChangeBatch {
+    pub(super) fn changes(rows: &[(&str, i64, i64)]) -> ChangeBatch {
         let class: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.0)));
         let score: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.1)));
         let batch = RecordBatch::try_new(schema(), vec![class, score]).expect("columns of the schema");
         ChangeBatch::weighted(batch, rows.iter().map(|row| row.2).collect())
     }
 
-    fn view(changelog: &[&[(&str, i64, i64)]]) -> ViewRows {
+    pub(super) fn view(changelog: &[&[(&str, i64, i64)]]) -> ViewRows {
         let mut view = ViewRows::new("v", schema()).expect("types with an encoding");
         for epoch in changelog {
             view.apply(&changes(epoch)).expect("no row below zero");
@@ -198,7 +203,7 @@ mod tests {
         view
     }
 
-    fn scores(batches: &[RecordBatch]) -> Vec<i64> {
+    pub(super) fn scores(batches: &[RecordBatch]) -> Vec<i64> {
         batches.iter().flat_map(|batch| batch.column(1).as_primitive::<Int64Type>().values().to_vec()).collect()
     }
 

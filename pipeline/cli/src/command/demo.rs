@@ -1,6 +1,7 @@
 //! `chalk demo`.
 
 use crate::error::CliError;
+use crate::serving::Ports;
 use crate::{Outcome, demo};
 use std::path::PathBuf;
 
@@ -15,22 +16,22 @@ pub(crate) struct Demo {
     /// Leave when it is verified, instead of serving until Ctrl-C.
     #[arg(long)]
     exit: bool,
-    /// The data directory; it must be new or empty. By default chalk-data, which the demo makes anew.
+    /// The data directory: new, empty, or that of a demo of the same school that was interrupted and now goes on. By default
+    /// chalk-data, which the demo makes anew.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The pipelines to run: a .sql file or a directory of them.
     #[arg(long, value_name = "PATH", default_value = "sql")]
     project: PathBuf,
-    /// Where to listen for HTTP on this machine; 0 takes any free port.
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
-    http_port: u16,
+    #[command(flatten)]
+    ports: Ports,
 }
 
 impl Demo {
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        let directory = demo::Directory::prepare(self.data.as_deref())?;
         let config = demo::Config { events: self.events, seed: self.seed, project: self.project };
-        let good = demo::run(&config, &directory, self.exit, self.http_port)?;
+        let directory = demo::Directory::prepare(self.data.as_deref(), &config.school())?;
+        let good = demo::run(&config, &directory, self.exit, self.ports)?;
         Ok(if good { Outcome::Done } else { Outcome::Refused })
     }
 }

@@ -22,12 +22,7 @@ pub(crate) struct Query {
 
 impl Query {
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        if !self.data.data.exists() {
-            return Err(CliError::other(format!(
-                "there is no data directory {}\n  hint: name it with --data, or start one with chalk demo or chalk run",
-                self.data.data.display()
-            )));
-        }
+        self.data.check_exists()?;
         let client = Client::find(&self.data.data, || ProjectFiles::read(&self.project))?;
         print!("{}", client.query(&self.sql, &self.format)?);
         Ok(Outcome::Done)

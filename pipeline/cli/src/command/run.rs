@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use crate::node::Node;
-use crate::serving::{print_dead_letters, serve_until_ctrl_c, tokio_runtime};
+use crate::serving::{Ports, print_dead_letters, serve_until_ctrl_c, tokio_runtime};
 use crate::{Outcome, ProjectFiles};
 use std::path::PathBuf;
 
@@ -17,9 +17,8 @@ pub(crate) struct Run {
     /// End when bounded inputs are exhausted, and write what is final.
     #[arg(long)]
     drain: bool,
-    /// Where to listen for HTTP on this machine; 0 takes any free port.
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
-    http_port: u16,
+    #[command(flatten)]
+    ports: Ports,
 }
 
 impl Run {
@@ -42,7 +41,7 @@ impl Run {
             node.pipeline.stop();
         } else {
             eprintln!("running {} on {}", self.path.display(), data.display());
-            serve_until_ctrl_c(&mut node, self.http_port, &runtime)?;
+            serve_until_ctrl_c(&mut node, self.ports, &runtime)?;
         }
         if let Some(failure) = node.pipeline.failure() {
             return Err(CliError::other(failure));

@@ -15,8 +15,9 @@ pub use summary::Summary;
 use crate::error::CliError;
 use crate::node::Node;
 use crate::project::ProjectFiles;
-use crate::serving::{self, tokio_runtime};
+use crate::serving::{self, Ports, tokio_runtime};
 use crate::verify::verify;
+use chalk_homework::SchoolConfig;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -32,19 +33,28 @@ pub struct Config {
     pub project: PathBuf,
 }
 
+impl Config {
+    /// The school.
+    #[must_use]
+    pub fn school(&self) -> SchoolConfig {
+        SchoolConfig { seed: self.seed, events: self.events, ..SchoolConfig::default() }
+    }
+}
+
 /// The demo's data directory.
 #[derive(Debug)]
 pub struct Directory(PathBuf);
 
-/// Says that a directory is a demo's, which the next demo may make anew.
+/// Says that a directory is a demo's, and of which school.
 const MARK: &str = "made-by-chalk-demo";
 
 impl Directory {
-    /// The given directory, which must be new or empty; or `chalk-data`, made anew if an earlier demo made it.
+    /// The given directory, which must be new, empty or that of the same school, whose demo then goes on; or `chalk-data`,
+    /// made anew if an earlier demo made it.
     ///
     /// # Errors
     /// When the directory holds something that is not to be lost, or is in use.
-    pub fn prepare(given: Option<&Path>) -> Result<Self, CliError> {
+    pub fn prepare(given: Option<&Path>, school: &SchoolConfig) -> Result<Self, CliError> {
         let path = given.unwrap_or(Path::new("chalk-data")).to_owned();
         let cannot = |error: std::io::Error| CliError::other(format!("cannot use {}: {error}", path.display()));
         if let Some(holder) = chalk_log::read_holder(&path) {
@@ -54,16 +64,20 @@ impl Directory {
             )));
         }
         let empty = fs::read_dir(&path).map_or(true, |mut entries| entries.next().is_none());
-        if !empty && given.is_none() && path.join(MARK).exists() {
+        let mark = path.join(MARK);
+        let school = format!("{school:?}\n");
+        if !empty && given.is_none() && mark.exists() {
             fs::remove_dir_all(&path).map_err(cannot)?;
+        } else if !empty && fs::read_to_string(&mark).is_ok_and(|made| made == school) {
+            return Ok(Self(path));
         } else if !empty {
             return Err(CliError::other(format!(
-                "{} is not empty, and the demo's counts need a new one\n  hint: name another directory with --data",
+                "{} is not empty, and not of a demo with this --seed and these --events\n  hint: name another directory with --data",
                 path.display()
             )));
         }
         fs::create_dir_all(&path).map_err(cannot)?;
-        fs::write(path.join(MARK), "").map_err(cannot)?;
+        fs::write(mark, school).map_err(cannot)?;
         Ok(Self(path))
     }
 
@@ -75,14 +89,14 @@ impl Directory {
 }
 
 /// Runs the demo; gives whether everything was as it should be.
-pub(crate) fn run(config: &Config, directory: &Directory, exit: bool, http_port: u16) -> Result<bool, CliError> {
+pub(crate) fn run(config: &Config, directory: &Directory, exit: bool, ports: Ports) -> Result<bool, CliError> {
     let started = Instant::now();
     let files = ProjectFiles::read(&config.project)?;
     let runtime = tokio_runtime()?;
     let mut node = Node::open(&files, directory.path(), "demo")?;
     runtime.block_on(node.pipeline.caught_up())?;
     let opened = started.elapsed();
-    let server = serving::start(&mut node, http_port, &runtime)?;
+    let server = serving::start(&mut node, ports, &runtime)?;
     println!("a school of {} events, seed {}, in {}", config.events, config.seed, directory.path().display());
     let queries = node.queries();
     let fed = {
@@ -114,7 +128,7 @@ pub(crate) fn run(config: &Config, directory: &Directory, exit: bool, http_port:
     }
     board::show_answer(&queries, &runtime);
     if !exit {
-        println!("\nserving on http://{}; ask from another terminal, or stop with Ctrl-C:", server.address());
+        println!("\nserving on {}; ask from another terminal, or stop with Ctrl-C:", server.addresses());
         println!("  chalk query \"SELECT * FROM item_difficulty ORDER BY difficulty_permille DESC LIMIT 5\"");
         runtime.block_on(server.until_ctrl_c())?;
     }

@@ -2,6 +2,7 @@
 
 use crate::demo::{Fed, MadeBySchool};
 use crate::node::Node;
+use chalk_catalog::SystemTopic;
 use chalk_homework::Value;
 use chalk_runtime::Status;
 use std::collections::HashMap;
@@ -15,8 +16,10 @@ pub struct Summary {
     duplicates: u64,
     refused: Vec<(String, u64)>,
     graded: u64,
+    late: u64,
     status: Status,
-    events: u64,
+    taken_up: u64,
+    sent: u64,
     bytes: u64,
     elapsed: Duration,
     opened: Duration,
@@ -39,9 +42,11 @@ impl Summary {
             accepted: fed.accepted.values().sum(),
             duplicates: fed.duplicates,
             refused: fed.refused.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
-            graded: status.derived.get("submission_graded").copied().unwrap_or_default(),
+            graded: node.rows("graded"),
+            late: node.rows(SystemTopic::LateRows.name()),
             status,
-            events: fed.tally.lines(),
+            taken_up: fed.taken_up,
+            sent: fed.sent,
             bytes: fed.bytes,
             elapsed: fed.elapsed,
             opened,
@@ -98,16 +103,19 @@ impl fmt::Display for Summary {
         writeln!(f, "duplicate  {}", self.duplicates)?;
         writeln!(f, "refused    {refused}  ({})", reasons.join(", "))?;
         writeln!(f, "graded     {}", self.graded)?;
-        writeln!(f, "late       {}  (after their window had closed: SELECT * FROM late_rows)", self.status.late)?;
+        writeln!(f, "late       {}  (after their window had closed: SELECT * FROM late_rows)", self.late)?;
         writeln!(f, "epochs     {} of {} commits", self.status.epochs, self.commits)?;
+        if self.taken_up > 0 {
+            writeln!(f, "went on    after {} events of an earlier run, and sent {}", self.taken_up, self.sent)?;
+        }
         writeln!(
             f,
             "speed      {:.0} events/s, {:.1} MB/s, generator included ({seconds:.1} s)",
-            self.events as f64 / seconds,
+            self.sent as f64 / seconds,
             self.bytes as f64 / seconds / 1e6
         )?;
         if let Some(cpu) = self.cpu {
-            writeln!(f, "           {:.0} events per CPU-second", self.events as f64 / cpu.as_secs_f64())?;
+            writeln!(f, "           {:.0} events per CPU-second", self.sent as f64 / cpu.as_secs_f64())?;
         }
         writeln!(
             f,
@@ -118,7 +126,7 @@ impl fmt::Display for Summary {
         if let Some(bytes) = self.memory_peak {
             writeln!(f, "memory     {} MiB at most, the school's own events for the comparison included", bytes >> 20)?;
         }
-        writeln!(f, "start      {:.0} ms on an empty directory", self.opened.as_secs_f64() * 1e3)
+        writeln!(f, "start      {:.0} ms to open the directory", self.opened.as_secs_f64() * 1e3)
     }
 }
 

@@ -6,16 +6,21 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
 use arrow_ipc::reader::read_record_batch;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
-use arrow_ipc::{CompressionType, root_as_message};
+use arrow_ipc::{CompressionType, MetadataVersion, root_as_message};
 use std::collections::HashMap;
 
 /// Batches smaller than this are not worth compressing.
 const COMPRESS_ROWS_MIN: usize = 16;
 
+/// Buffers begin at multiples of this many bytes. With the 64 that Arrow recommends for memory, a frame of one row would be
+/// padding for the most part; whoever decodes copies a body to aligned memory anyway.
+const ALIGNMENT: usize = 8;
+
 pub(super) fn encode(rows: &RecordBatch) -> Result<Vec<u8>, LogError> {
     let fail = |error: arrow::error::ArrowError| LogError::Batch { operation: "encode", message: error.to_string() };
     let compression = (rows.num_rows() >= COMPRESS_ROWS_MIN).then_some(CompressionType::LZ4_FRAME);
-    let options = IpcWriteOptions::default().try_with_compression(compression).map_err(fail)?;
+    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5).map_err(fail)?;
+    let options = options.try_with_compression(compression).map_err(fail)?;
     let mut context = IpcWriteContext::default();
     let mut dictionaries = DictionaryTracker::new(true);
     let (_, encoded) = IpcDataGenerator {}.encode(rows, &mut dictionaries, &options, &mut context).map_err(fail)?;

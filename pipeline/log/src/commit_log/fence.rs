@@ -19,6 +19,9 @@ pub struct Holder {
     pub command: String,
     /// Where it listens for HTTP, once it does.
     pub http: Option<String>,
+    /// Where it listens for PostgreSQL's clients, once it does.
+    #[serde(default)]
+    pub pg: Option<String>,
 }
 
 impl fmt::Display for Holder {

@@ -1,4 +1,4 @@
-//! The byte layout of a segment, format 1. All numbers are little-endian.
+//! The byte layout of a segment, format 2. All numbers are little-endian.
 //!
 //! ```text
 //! limits   segment rolls at 64 MiB by default · commit ≤ 256 MiB · frames in a commit < 2^32 · rows in a frame < 2^32
@@ -31,30 +31,52 @@
 //!            40  4 length of body      44 4 CRC32C of body
 //! body     =  0  4 length of message
 //!             4  . Arrow IPC record batch message (the schema is the catalogue's)
-//!             .  . its buffers, LZ4 frames
+//!             .  . its buffers at multiples of 8; from 16 rows on as LZ4 frames
 //!
-//! footer   =  0  4 magic "FTR1"                once sealed: the heads of all commits, so that opening reads no bodies
-//!             4  . (8 position, head)*
-//!             .  8 length of all before this field
-//!             .  4 CRC32C of all before this field
-//!             .  8 magic "CHALKEND"
+//! footer   = index control lanes ending        once sealed; parts of it are read when they are needed
+//!
+//!            The index finds what stands in this segment. Everything else says how things are at its end, so that a log is
+//!            opened by its last footer whatever came before.
+//!
+//! index    = (number of frames, nanoseconds since the commit before, frame*) of each commit, in order
+//! frame    = lane number, rows, schema, length of body; 4 CRC32C of body
+//!            All but the checksum as LEB128. Positions and base offsets follow from lengths and rows.
+//!
+//! control  = body of the control events that lead to the topics and the journal as they are: all of the catalogue, and the
+//!            last of each pipeline and bounded source
+//!
+//! lane     =  0  4 topic    4  2 partition     for every partition that has rows, in order; its place is its lane number
+//!             6  2 flags: bit 0 = has event times in this segment
+//!             8  8 first offset in this segment
+//!            16  8 tail
+//!            24  8 bytes of all its bodies
+//!            32  8 last commit_seq     40 8 its commit_time
+//!            48  8 least event time    56 8 greatest event time
+//!
+//! ending   =  0  8 first commit_seq     8 8 its commit_time
+//!            16  8 last commit_seq     24 8 its commit_time
+//!            32  8 number of earlier segments
+//!            40  8 bytes of these
+//!            48  8 sum over these of the first commit_seq, mixed: tells without reading them when one is missing
+//!            56  8 length of index     64 4 CRC32C of index
+//!            68  4 CRC32C of control   72 8 length of control
+//!            80  8 length of lanes     88 4 CRC32C of lanes
+//!            92  4 CRC32C of bytes 0..92
+//!            96  8 magic "CHALKEND"
 //! ```
 
 use chalk_catalog::{SchemaId, TopicId};
 use chalk_event::{CommitSeq, EventTime, IngestTime, Offset, PartitionId};
 
-pub(super) const FORMAT: u16 = 1;
+pub(super) const FORMAT: u16 = 2;
 pub(super) const HEADER_BYTES: usize = 40;
 pub(super) const COMMIT_HEAD_BYTES: usize = 40;
 pub(super) const FRAME_HEAD_BYTES: usize = 48;
 pub(super) const COMMIT_BYTES_MAX: usize = 256 << 20;
-pub(super) const FOOTER_TAIL_BYTES: usize = 20;
 
 const MAGIC: &[u8; 8] = b"CHALKLOG";
 const COMMIT_MAGIC: &[u8; 4] = b"CMT1";
-const FOOTER_MAGIC: &[u8; 4] = b"FTR1";
-const END_MAGIC: &[u8; 8] = b"CHALKEND";
-const HAS_EVENT_TIMES: u16 = 1;
+pub(super) const HAS_EVENT_TIMES: u16 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
@@ -88,28 +110,29 @@ pub(super) enum Unreadable {
     Short,
     /// They are not what was written.
     Wrong(&'static str),
-    /// They were written by a newer build.
-    Newer(u16),
+    /// They are of another format than [`FORMAT`].
+    Format(u16),
 }
 
-struct Reader<'a>(&'a [u8]);
+/// Takes numbers from the front of bytes.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
         let (head, rest) = self.0.split_first_chunk::<N>().ok_or(Unreadable::Short)?;
         self.0 = rest;
         Ok(*head)
     }
-    fn u16(&mut self) -> Result<u16, Unreadable> {
+    pub(super) fn u16(&mut self) -> Result<u16, Unreadable> {
         self.array().map(u16::from_le_bytes)
     }
-    fn u32(&mut self) -> Result<u32, Unreadable> {
+    pub(super) fn u32(&mut self) -> Result<u32, Unreadable> {
         self.array().map(u32::from_le_bytes)
     }
-    fn u64(&mut self) -> Result<u64, Unreadable> {
+    pub(super) fn u64(&mut self) -> Result<u64, Unreadable> {
         self.array().map(u64::from_le_bytes)
     }
-    fn i64(&mut self) -> Result<i64, Unreadable> {
+    pub(super) fn i64(&mut self) -> Result<i64, Unreadable> {
         self.array().map(i64::from_le_bytes)
     }
 }
@@ -132,11 +155,14 @@ impl SegmentHeader {
             return Err(Unreadable::Wrong("it does not begin as a log segment does"));
         }
         let format = reader.u16()?;
-        if format > FORMAT {
-            return Err(Unreadable::Newer(format));
-        }
-        if format != FORMAT || reader.u16()? != 0 {
+        if format == 0 {
             return Err(Unreadable::Wrong("the header's format is not one that was ever written"));
+        }
+        if format != FORMAT {
+            return Err(Unreadable::Format(format));
+        }
+        if reader.u16()? != 0 {
+            return Err(Unreadable::Wrong("the header has bytes that were never written"));
         }
         let crc = reader.u32()?;
         let rest = reader.0.get(..24).ok_or(Unreadable::Short)?;
@@ -246,49 +272,6 @@ impl CommitHead {
     }
 }
 
-/// The footer of a sealed segment.
-pub(super) fn encode_footer<'a>(commits: impl Iterator<Item = (u64, &'a CommitHead)>) -> Vec<u8> {
-    let mut bytes = FOOTER_MAGIC.to_vec();
-    for (position, head) in commits {
-        bytes.extend(position.to_le_bytes());
-        head.encode(&mut bytes);
-    }
-    let (length, crc) = (bytes.len() as u64, crc32c::crc32c(&bytes));
-    bytes.extend(length.to_le_bytes());
-    bytes.extend(crc.to_le_bytes());
-    bytes.extend(END_MAGIC);
-    bytes
-}
-
-/// The length of the footer before its tail, from the file's last [`FOOTER_TAIL_BYTES`]; `None` when the segment is not sealed.
-pub(super) fn footer_bytes(tail: &[u8; FOOTER_TAIL_BYTES]) -> Option<u64> {
-    let (length, rest) = tail.split_first_chunk::<8>()?;
-    (&rest[4..] == END_MAGIC).then(|| u64::from_le_bytes(*length))
-}
-
-/// The commits of a footer: position and head.
-pub(super) fn decode_footer(
-    bytes: &[u8],
-    tail: &[u8; FOOTER_TAIL_BYTES],
-) -> Result<Vec<(u64, CommitHead)>, Unreadable> {
-    let crc = Reader(&tail[8..]).u32()?;
-    if crc32c::crc32c(bytes) != crc {
-        return Err(Unreadable::Wrong("the footer's checksum does not match"));
-    }
-    let mut reader = Reader(bytes);
-    if &reader.array::<4>()? != FOOTER_MAGIC {
-        return Err(Unreadable::Wrong("no footer begins here"));
-    }
-    let mut commits = Vec::new();
-    while !reader.0.is_empty() {
-        let position = reader.u64()?;
-        let head = CommitHead::decode(reader.0)?;
-        reader.0 = &reader.0[head.head_bytes()..];
-        commits.push((position, head));
-    }
-    Ok(commits)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,15 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn heads_and_footers_come_back() {
+    fn heads_come_back() {
         let mut bytes = Vec::new();
         head().encode(&mut bytes);
         assert_eq!(bytes.len(), COMMIT_HEAD_BYTES + FRAME_HEAD_BYTES);
         assert_eq!(CommitHead::decode(&bytes), Ok(head()));
-        let footer = encode_footer([(40, &head())].into_iter());
-        let (body, tail) = footer.split_last_chunk().expect("a footer has a tail");
-        assert_eq!(footer_bytes(tail), Some(body.len() as u64));
-        assert_eq!(decode_footer(body, tail), Ok(vec![(40, head())]));
     }
 
     #[test]

@@ -1,43 +1,60 @@
 //! [`EventLog`] on local disk: one append-only file format, one order, one sync per group commit.
 
 mod body;
+mod control;
 mod fence;
+mod footer;
 mod format;
 mod index;
+mod lanes;
+mod lru;
+mod queue;
+mod reader;
 mod recovery;
+mod sealed;
+mod segment;
+mod shared;
+mod tail_cache;
 mod writer;
 
 pub use fence::{Holder, read_holder};
 
-use crate::contract::{Append, Commit, EventLog, Frame, FrameToAppend, LogError, Pending};
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array, new_null_array};
-use arrow::datatypes::SchemaRef;
-use chalk_catalog::{ControlEvent, SystemTopic, TopicDef, TopicId, TopicSchema, Topics};
+use crate::contract::{Append, Commit, EventLog, Frame, FrameToAppend, LogError, LogSize, PartitionSize, Pending};
+use chalk_catalog::{ControlEvent, Journal, SystemTopic, TopicDef, TopicId, TopicSchema, Topics};
 use chalk_event::{CommitSeq, IngestTime, Offset, PartitionId};
 use chalk_store::{LocalFiles, Storage, StorageError};
 use fence::Fence;
-use format::{COMMIT_BYTES_MAX, CommitHead};
-use index::{Index, Segment};
-use std::collections::VecDeque;
+use format::COMMIT_BYTES_MAX;
+use index::Index;
+use queue::{EncodedFrame, Queue, Waiting};
+use recovery::{HasHeader, Recovered};
+use sealed::{Footers, IndexedSegment};
+use segment::SegmentFile;
+use shared::{Shared, State};
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use tail_cache::TailCache;
 use tokio::sync::{oneshot, watch};
-use writer::{OpenSegment, Waiting, Writer};
+use writer::{Writer, begin_segment};
 
 /// Reads the time, in nanoseconds since the Unix epoch.
 pub(crate) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Bodies that are read before something else is looked at.
+const STEP_BYTES_MAX: usize = 8 << 20;
 
 /// How a log is opened.
 #[derive(Clone)]
 pub struct LogOptions {
     /// A segment is sealed when it has grown to this many bytes.
     pub segment_bytes_max: u64,
-    /// Commits that tailing readers find in memory, in bytes of encoded frames.
+    /// Commits that tailing readers find in memory, in bytes of memory that they take.
     pub cache_bytes_max: usize,
-    /// How many appends may wait for the writer.
-    pub queue_max: usize,
+    /// Footers of sealed segments that are kept in memory, in bytes of memory that they take.
+    pub footers_bytes_max: usize,
+    /// Appends that may wait for the writer, in bytes of memory that they take.
+    pub queue_bytes_max: usize,
     /// Where `commit_time` comes from.
     pub clock: Clock,
 }
@@ -46,99 +63,50 @@ impl LogOptions {
     /// The defaults, with the given clock.
     #[must_use]
     pub fn new(clock: Arc<dyn Fn() -> i64 + Send + Sync>) -> Self {
-        Self { segment_bytes_max: 64 << 20, cache_bytes_max: 32 << 20, queue_max: 256, clock }
+        Self {
+            segment_bytes_max: 64 << 20,
+            cache_bytes_max: 64 << 20,
+            footers_bytes_max: 32 << 20,
+            queue_bytes_max: 64 << 20,
+            clock,
+        }
     }
 }
 
 /// The commit log of one data directory.
 pub struct CommitLog {
     shared: Arc<Shared>,
-    queue: Mutex<Option<SyncSender<Waiting>>>,
+    queue: Arc<Queue>,
     catalog_writer: Mutex<()>,
     durable: watch::Receiver<CommitSeq>,
-    fence: Mutex<Fence>,
+    /// `None` when the log is only looked at.
+    fence: Mutex<Option<Fence>>,
     writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What writer and readers share.
-struct Shared {
-    state: RwLock<State>,
-    durable: watch::Sender<CommitSeq>,
-    cache_bytes_max: usize,
-}
-
-#[derive(Default)]
-struct State {
-    index: Index,
-    topics: Arc<Topics>,
-    /// The newest commits, in order, with their encoded size.
-    cache: VecDeque<(usize, Arc<Commit>)>,
-    cache_bytes: usize,
-    stopped: Option<String>,
-}
-
-impl Shared {
-    fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tail(&self, topic: TopicId, partition: PartitionId) -> Offset {
-        self.state().index.tail(topic, partition)
-    }
-
-    fn stop(&self, error: &LogError) {
-        self.state_mut().stopped = Some(error.to_string());
-    }
-
-    fn stopped(&self) -> LogError {
-        LogError::Stopped(self.state().stopped.clone().unwrap_or_else(|| "it was closed".to_owned()))
-    }
-
-    /// A commit is durable: readers may see it.
-    fn publish(&self, position: u64, head: CommitHead, commit: Commit, bytes: usize) {
-        let seq = commit.seq;
-        let mut state = self.state_mut();
-        state.index.add(position, head);
-        state.cache.push_back((bytes, Arc::new(commit)));
-        state.cache_bytes += bytes;
-        while state.cache_bytes > self.cache_bytes_max && state.cache.len() > 1 {
-            if let Some((bytes, _)) = state.cache.pop_front() {
-                state.cache_bytes -= bytes;
-            }
-        }
-        drop(state);
-        self.durable.send_replace(seq);
-    }
 }
 
 impl CommitLog {
     /// Opens the log of a data directory, creating it when there is none, and takes the directory's lock.
     ///
     /// # Errors
-    /// When another process holds the directory, or the log is damaged or newer than this build.
+    /// When another process holds the directory, or the log is damaged or of another format.
     pub fn open(directory: &Path, holder: &Holder, options: LogOptions) -> Result<Self, LogError> {
         let storage: Arc<dyn Storage> = Arc::new(LocalFiles::at(&directory.join("log"))?);
         let fence = Fence::take(directory, holder)?;
         let recovered = recovery::recover(&*storage)?;
-        let last = recovered.index.last_commit();
-        let last_time = recovered.index.commit(last).map_or(IngestTime(0), |(_, _, head)| head.time);
-        let (durable_sender, durable) = watch::channel(last);
-        let shared = Arc::new(Shared {
-            state: RwLock::new(State { index: recovered.index, ..State::default() }),
-            durable: durable_sender,
-            cache_bytes_max: options.cache_bytes_max,
-        });
+        let (last_commit, last_time) = (recovered.last_commit, recovered.last_time);
+        let (shared, durable, open) = share(recovered, &storage, &options);
         let node = node_of(directory);
-        let open = match recovered.open {
+        let open = match open {
             None => None,
-            Some((name, 0)) => Some(restart_segment(&*storage, &shared, node, name, last.next())?),
-            Some((name, len)) => Some(OpenSegment { file: storage.reopen(&name, len)?, len }),
+            Some((index, HasHeader(false))) => Some(begin_segment(&*storage, &shared, node, index, true)?),
+            Some((index, HasHeader(true))) => {
+                let segment = SegmentFile::open(&*storage, index.first())?;
+                let file = storage.reopen(&segment.name, index.end())?;
+                shared.state_mut().open = Some(IndexedSegment { segment, index });
+                Some(file)
+            }
         };
-        let (queue, waiting) = sync_channel(options.queue_max);
+        let queue = Arc::new(Queue::new(options.queue_bytes_max));
         let writer = Writer {
             storage,
             shared: Arc::clone(&shared),
@@ -146,23 +114,42 @@ impl CommitLog {
             node,
             segment_bytes_max: options.segment_bytes_max,
             open,
-            next: last.next(),
+            next: last_commit.next(),
             last_time,
+            buffer: Vec::new(),
         };
+        let waiting = Arc::clone(&queue);
         let writer = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(|source| StorageError { operation: "start a thread for", path: directory.to_owned(), source })?;
-        let log = Self {
+        Ok(Self {
             shared,
-            queue: Mutex::new(Some(queue)),
+            queue,
             catalog_writer: Mutex::new(()),
             durable,
-            fence: Mutex::new(fence),
+            fence: Mutex::new(Some(fence)),
             writer: Mutex::new(Some(writer)),
-        };
-        log.load_topics()?;
-        Ok(log)
+        })
+    }
+
+    /// Looks at the log of a data directory as it is now, whether or not a process writes to it: takes no lock, writes nothing
+    /// and cuts nothing off. What is appended later is not seen; what was appended a moment ago may be seen before it is durable.
+    ///
+    /// # Errors
+    /// When there is no log, or it is damaged or of another format.
+    pub fn look(directory: &Path, options: &LogOptions) -> Result<Self, LogError> {
+        let storage: Arc<dyn Storage> = Arc::new(LocalFiles::existing(&directory.join("log"))?);
+        let (shared, durable, open) = share(recovery::recover(&*storage)?, &storage, options);
+        if let Some((index, HasHeader(true))) = open {
+            let segment = SegmentFile::open(&*storage, index.first())?;
+            shared.state_mut().open = Some(IndexedSegment { segment, index });
+        }
+        shared.state_mut().stopped = Some("it was opened only to look at it".to_owned());
+        let queue = Arc::new(Queue::new(0));
+        queue.close();
+        let (catalog_writer, fence, writer) = (Mutex::new(()), Mutex::new(None), Mutex::new(None));
+        Ok(Self { shared, queue, catalog_writer, durable, fence, writer })
     }
 
     /// Says in the lock file who holds the directory and where it listens.
@@ -170,46 +157,45 @@ impl CommitLog {
     /// # Errors
     /// When the file cannot be written.
     pub fn announce(&self, holder: &Holder) -> Result<(), LogError> {
-        lock(&self.fence)
-            .announce(holder)
-            .map_err(|source| StorageError { operation: "write", path: "lock".into(), source }.into())
+        let mut fence = lock(&self.fence);
+        let Some(fence) = fence.as_mut() else { return Err(self.shared.stopped()) };
+        fence.announce(holder).map_err(|source| StorageError { operation: "write", path: "lock".into(), source }.into())
     }
 
-    fn load_topics(&self) -> Result<(), LogError> {
-        let mut topics = Topics::default();
-        for event in self.control_events(SystemTopic::Catalog.id())? {
-            topics.apply(&event).map_err(|error| LogError::Schema(error.to_string()))?;
+    /// Takes a place in the order for an append that may hold anything.
+    fn enqueue(&self, append: Append) -> Result<Pending, LogError> {
+        let control = append.frames.iter().filter(|frame| control::is_control(frame.topic));
+        let control = control.map(|frame| control::events_of(&frame.rows)).collect::<Result<Vec<_>, _>>()?.concat();
+        let frames = append.frames.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let (answer, pending) = oneshot::channel();
+        let waiting = Waiting { frames, control, answer };
+        let (bytes, limit) = (waiting.body_bytes(), COMMIT_BYTES_MAX / 4);
+        if bytes > limit {
+            return Err(LogError::TooLarge { bytes, limit });
         }
-        self.shared.state_mut().topics = Arc::new(topics);
-        Ok(())
+        self.queue.push(waiting).map_err(|_| self.shared.stopped())?;
+        Ok(Pending(pending))
     }
+}
 
-    /// Reads and checks one frame.
-    fn read_frame(
-        segment: &Segment,
-        position: u64,
-        head: &CommitHead,
-        number: usize,
-        topics: &Topics,
-    ) -> Result<Frame, LogError> {
-        let frame = &head.frames[number];
-        let before: u64 = head.frames[..number].iter().map(|frame| u64::from(frame.body_bytes)).sum();
-        let position = position + head.head_bytes() as u64 + before;
-        let damaged = |what: String| LogError::Damaged { file: segment.name.clone(), commit: head.seq, position, what };
-        let mut bytes = vec![0; frame.body_bytes as usize];
-        segment.file.read_exact_at(&mut bytes, position)?;
-        if crc32c::crc32c(&bytes) != frame.body_crc {
-            return Err(damaged("a frame's checksum does not match".to_owned()));
-        }
-        let written = topics.schema(frame.schema);
-        let written = written.ok_or_else(|| damaged(format!("schema {} is not known", frame.schema.0)))?;
-        let rows = body::decode(&bytes, written.arrow())?;
-        let rows = match topics.by_id(frame.topic) {
-            Some(topic) if topic.schema_id != frame.schema => resolve(&rows, topic.schema.arrow())?,
-            _ => rows,
-        };
-        Ok(Frame { topic: frame.topic, partition: frame.partition, base_offset: frame.base_offset, rows })
-    }
+/// What was found in a directory, to be read; and the segment to go on in.
+fn share(
+    found: Recovered,
+    storage: &Arc<dyn Storage>,
+    options: &LogOptions,
+) -> (Arc<Shared>, watch::Receiver<CommitSeq>, Option<(Index, HasHeader)>) {
+    let (durable_sender, durable) = watch::channel(found.last_commit);
+    let state = State {
+        sealed: Arc::new(found.sealed),
+        segments: found.segments,
+        open: None,
+        lanes: found.lanes,
+        control: found.control,
+        cache: TailCache::new(options.cache_bytes_max),
+        stopped: None,
+    };
+    let footers = Footers::new(Arc::clone(storage), options.footers_bytes_max);
+    (Arc::new(Shared::new(state, footers, durable_sender)), durable, found.open)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -225,35 +211,14 @@ fn node_of(directory: &Path) -> [u8; 16] {
     node
 }
 
-fn restart_segment(
-    storage: &dyn Storage,
-    shared: &Shared,
-    node: [u8; 16],
-    name: String,
-    first: CommitSeq,
-) -> Result<OpenSegment, LogError> {
-    let header = format::SegmentHeader { node, first }.encode();
-    let mut file = storage.reopen(&name, 0)?;
-    file.append(&header)?;
-    file.sync()?;
-    storage.sync_directory()?;
-    let reader = storage.open(&name)?;
-    shared.state_mut().index.segments.push(Segment { name, file: reader, commits: Vec::new() });
-    Ok(OpenSegment { file, len: header.len() as u64 })
-}
-
-/// Rows of an earlier schema in the columns of the present one: matched by name, NULL where there was none.
-fn resolve(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, LogError> {
-    let columns: Vec<ArrayRef> = schema
-        .fields()
-        .iter()
-        .map(|field| match rows.column_by_name(field.name()) {
-            Some(column) => Arc::clone(column),
-            None => new_null_array(field.data_type(), rows.num_rows()),
-        })
-        .collect();
-    RecordBatch::try_new(Arc::clone(schema), columns)
-        .map_err(|error| LogError::Batch { operation: "decode", message: error.to_string() })
+/// The work on a frame that does not need its place in the order: done by whoever appends, so that the writer only writes.
+fn encode(frame: FrameToAppend) -> Result<EncodedFrame, LogError> {
+    let FrameToAppend { topic, partition, schema, event_times, rows } = frame;
+    let body = body::encode(&rows)?;
+    let body_crc = crc32c::crc32c(&body);
+    let row_count = rows.num_rows() as u32;
+    let kept = tail_cache::worth_keeping(rows, &body);
+    Ok(EncodedFrame { topic, partition, schema, event_times, row_count, body, body_crc, kept })
 }
 
 /// Says why frames of `old` could not be read as `new`.
@@ -277,16 +242,14 @@ fn incompatible(old: &TopicSchema, new: &TopicSchema) -> Option<String> {
 
 impl EventLog for CommitLog {
     fn append(&self, append: Append) -> Result<Pending, LogError> {
-        let bodies = append.frames.iter().map(|frame| body::encode(&frame.rows)).collect::<Result<Vec<_>, _>>()?;
-        let (bytes, limit) = (bodies.iter().map(Vec::len).sum(), COMMIT_BYTES_MAX / 4);
-        if bytes > limit {
-            return Err(LogError::TooLarge { bytes, limit });
+        let catalog = SystemTopic::Catalog;
+        if append.frames.iter().any(|frame| frame.topic == catalog.id()) {
+            return Err(LogError::Schema(format!(
+                "topic '{}' is written by making and changing topics",
+                catalog.name()
+            )));
         }
-        let (answer, pending) = oneshot::channel();
-        let waiting = Waiting { append, bodies, answer };
-        let queue = lock(&self.queue).clone().ok_or_else(|| self.shared.stopped())?;
-        queue.send(waiting).map_err(|_| self.shared.stopped())?;
-        Ok(Pending(pending))
+        self.enqueue(append)
     }
 
     fn ensure_topic(&self, name: &str, avsc: &str, envelope: &str) -> Result<TopicDef, LogError> {
@@ -317,61 +280,41 @@ impl EventLog for CommitLog {
                 envelope,
             },
         };
-        self.append(Append { frames: vec![self.control_frame(&event)?] })?.wait()?;
-        let mut changed = (*topics).clone();
-        changed.apply(&event).map_err(bad)?;
-        {
-            let mut state = self.shared.state_mut();
-            state.topics = Arc::new(changed);
-            // Cached rows may be in the schema before this one; what is read from disk is resolved.
-            state.cache.clear();
-            state.cache_bytes = 0;
-        }
+        self.enqueue(Append { frames: vec![self.control_frame(&event)?] })?.wait()?;
         self.topics().by_name(name).cloned().ok_or_else(|| LogError::Schema(format!("topic '{name}' was not created")))
     }
 
     fn control_frame(&self, event: &ControlEvent) -> Result<FrameToAppend, LogError> {
-        let system = match event {
-            ControlEvent::TopicCreated { .. } | ControlEvent::SchemaChanged { .. } => SystemTopic::Catalog,
-            ControlEvent::EpochCommitted { .. } | ControlEvent::SourceRead { .. } => SystemTopic::Journal,
-        };
-        let fail = |message: String| LogError::Batch { operation: "encode", message };
-        let json = serde_json::to_string(event).map_err(|error| fail(error.to_string()))?;
-        let topic = system.definition();
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from(vec![json])),
-            new_null_array(&arrow::datatypes::DataType::Utf8, 1),
-            Arc::new(UInt64Array::from(vec![0])),
-        ];
-        let rows =
-            RecordBatch::try_new(Arc::clone(topic.schema.arrow()), columns).map_err(|error| fail(error.to_string()))?;
-        let partition = PartitionId(0);
-        Ok(FrameToAppend { topic: topic.id, partition, schema: topic.schema_id, event_times: None, rows })
+        let topic = event.topic().id();
+        let (partition, schema) = (PartitionId(0), event.topic().schema_id());
+        let rows = control::rows_of(std::slice::from_ref(event))?;
+        Ok(FrameToAppend { topic, partition, schema, event_times: None, rows })
     }
 
     fn control_events(&self, topic: TopicId) -> Result<Vec<ControlEvent>, LogError> {
+        if topic == SystemTopic::Catalog.id() {
+            return Ok(self.shared.state().control.catalog.clone());
+        }
         let mut events = Vec::new();
         let mut from = Offset(0);
         loop {
-            let frames = self.read_partition(topic, PartitionId(0), from, 8 << 20)?;
+            let frames = self.read_partition(topic, PartitionId(0), from, STEP_BYTES_MAX)?;
             let Some((_, last)) = frames.last() else {
                 return Ok(events);
             };
             from = Offset(last.base_offset.0 + last.rows.num_rows() as u64);
             for (_, frame) in &frames {
-                let column = frame.rows.column(0).as_any().downcast_ref::<StringArray>();
-                for json in column.into_iter().flatten().flatten() {
-                    let event = serde_json::from_str(json).map_err(|error| {
-                        LogError::Schema(format!("a control event of a newer build? {error}: {json}"))
-                    })?;
-                    events.push(event);
-                }
+                events.extend(control::events_of(&frame.rows)?);
             }
         }
     }
 
     fn topics(&self) -> Arc<Topics> {
-        Arc::clone(&self.shared.state().topics)
+        Arc::clone(&self.shared.state().control.topics)
+    }
+
+    fn journal(&self) -> Journal {
+        self.shared.state().control.journal.clone()
     }
 
     fn durable(&self) -> watch::Receiver<CommitSeq> {
@@ -387,39 +330,11 @@ impl EventLog for CommitLog {
         let (mut commits, mut bytes, mut looked_at) = (Vec::new(), 0, after);
         let durable = *self.durable.borrow();
         while looked_at < durable && bytes < bytes_max {
-            let next = looked_at.next();
-            let commit = {
-                let state = self.shared.state();
-                let oldest = state.cache.front().map(|(_, commit)| commit.seq);
-                match oldest.filter(|&oldest| oldest <= next) {
-                    Some(oldest) => {
-                        let (size, commit) = &state.cache[(next.0 - oldest.0) as usize];
-                        bytes += size;
-                        let frames = commit.frames.iter().filter(|frame| topics.contains(&frame.topic));
-                        Commit { seq: commit.seq, time: commit.time, frames: frames.cloned().collect() }
-                    }
-                    None => {
-                        let known = Arc::clone(&state.topics);
-                        let Some((segment, position, head)) = state.index.commit(next) else {
-                            break;
-                        };
-                        let (segment, head) = (segment.clone_without_commits(), Arc::clone(head));
-                        drop(state);
-                        let mut frames = Vec::new();
-                        for (number, frame) in head.frames.iter().enumerate() {
-                            if topics.contains(&frame.topic) {
-                                bytes += frame.body_bytes as usize;
-                                frames.push(Self::read_frame(&segment, position, &head, number, &known)?);
-                            }
-                        }
-                        Commit { seq: head.seq, time: head.time, frames }
-                    }
-                }
-            };
-            looked_at = next;
-            if !commit.frames.is_empty() {
-                commits.push(commit);
-            }
+            let step_bytes_max = (bytes_max - bytes).min(STEP_BYTES_MAX);
+            let (more, last, read) = self.shared.step(looked_at.next(), durable, topics, step_bytes_max)?;
+            commits.extend(more);
+            looked_at = last;
+            bytes += read;
         }
         Ok((commits, looked_at))
     }
@@ -431,46 +346,64 @@ impl EventLog for CommitLog {
         from: Offset,
         bytes_max: usize,
     ) -> Result<Vec<(CommitSeq, Frame)>, LogError> {
-        let (topics, places) = {
-            let state = self.shared.state();
-            let mut bytes = 0;
-            let mut places = Vec::new();
-            for place in state.index.frames_from(topic, partition, from) {
-                let Some((segment, position, head)) = state.index.commit(place.commit) else {
-                    break;
-                };
-                places.push((segment.clone_without_commits(), position, Arc::clone(head), place.frame as usize));
-                bytes += head.frames[place.frame as usize].body_bytes as usize;
-                if bytes >= bytes_max {
-                    break;
-                }
-            }
-            (Arc::clone(&state.topics), places)
-        };
-        places
-            .into_iter()
-            .map(|(segment, position, head, number)| {
-                Ok((head.seq, Self::read_frame(&segment, position, &head, number, &topics)?))
-            })
-            .collect()
+        let (mut frames, mut bytes, mut next) = (Vec::new(), 0, from);
+        while bytes < bytes_max {
+            let step_bytes_max = (bytes_max - bytes).min(STEP_BYTES_MAX);
+            let found = self.shared.frames_from((topic, partition), next, step_bytes_max)?;
+            let Some((segment, places, topics)) = found else { break };
+            let Some(last) = places.last() else { break };
+            next = Offset(last.base_offset.0 + u64::from(last.rows));
+            bytes += places.iter().map(|place| place.body_bytes as usize).sum::<usize>();
+            let read = reader::read_frames(&segment, &places, &topics)?;
+            frames.extend(places.iter().map(|place| place.commit).zip(read));
+        }
+        Ok(frames)
     }
 
     fn tail(&self, topic: TopicId, partition: PartitionId) -> Offset {
-        self.shared.tail(topic, partition)
+        self.shared.state().lanes.get((topic, partition)).tail
     }
-}
 
-impl Segment {
-    /// The segment for reading its file outside the lock.
-    fn clone_without_commits(&self) -> Self {
-        Self { name: self.name.clone(), file: Arc::clone(&self.file), commits: Vec::new() }
+    fn commit_at(&self, time: IngestTime) -> Result<Option<CommitSeq>, LogError> {
+        let (sealed, in_open) = {
+            let state = self.shared.state();
+            (Arc::clone(&state.sealed), state.open.as_ref().and_then(|open| open.index.commit_at(time)))
+        };
+        match self.shared.footers.of_time(&sealed, time)? {
+            Some(first) => Ok(self.shared.footers.index(first)?.index.commit_at(time)),
+            None => Ok(in_open),
+        }
+    }
+
+    fn commit_of(&self, topic: TopicId, partition: PartitionId, offset: Offset) -> Result<Option<CommitSeq>, LogError> {
+        let found = self.shared.frames_from((topic, partition), offset, 1)?;
+        Ok(found.and_then(|(_, frames, _)| Some(frames.first()?.commit)))
+    }
+
+    fn size(&self) -> LogSize {
+        let state = self.shared.state();
+        let open = state.open.as_ref().map(|open| open.index.end());
+        let partitions = state.lanes.iter().map(|((topic, partition), lane)| PartitionSize {
+            topic,
+            partition,
+            first: Offset(0),
+            tail: lane.tail,
+            bytes: lane.bytes,
+            last_commit: lane.last_commit,
+            last_commit_time: lane.last_time,
+        });
+        LogSize {
+            segments: state.segments.count + u64::from(open.is_some()),
+            bytes: state.segments.bytes + open.unwrap_or(0),
+            partitions: partitions.collect(),
+        }
     }
 }
 
 impl Drop for CommitLog {
     /// Lets the writer finish what is queued.
     fn drop(&mut self) {
-        lock(&self.queue).take();
+        self.queue.close();
         if let Some(writer) = lock(&self.writer).take() {
             let _ = writer.join();
         }

@@ -1,32 +1,24 @@
 //! Group commit: one thread takes whatever has arrived, writes it, syncs once, then acknowledges.
 
-use super::Shared;
-use super::format::{CommitHead, FrameHead, HEADER_BYTES, SegmentHeader, encode_footer};
-use super::index::Segment;
-use crate::contract::{Append, Appended, Commit, Frame, LogError};
-use chalk_catalog::TopicId;
-use chalk_event::{CommitSeq, IngestTime, Offset, PartitionId};
+use super::footer;
+use super::format::{CommitHead, FrameHead, HEADER_BYTES, SegmentHeader};
+use super::index::Index;
+use super::lanes::LaneKey;
+use super::queue::{Queue, Waiting};
+use super::segment::{SegmentFile, name_of};
+use super::shared::Shared;
+use super::tail_cache::{CachedCommit, CachedFrame, CachedRows};
+use crate::contract::{Appended, LogError};
+use chalk_catalog::ControlEvent;
+use chalk_event::{CommitSeq, IngestTime, Offset};
 use chalk_store::{AppendFile, Storage};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
-use tokio::sync::oneshot;
 
 /// A group commit takes no more than this many bytes of bodies, so that one does not wait for ever larger ones.
 const GROUP_BYTES_MAX: usize = 16 << 20;
-
-/// An append with its encoded bodies, waiting for the writer.
-pub(super) struct Waiting {
-    pub(super) append: Append,
-    pub(super) bodies: Vec<Vec<u8>>,
-    pub(super) answer: oneshot::Sender<Result<Appended, LogError>>,
-}
-
-impl Waiting {
-    fn bytes(&self) -> usize {
-        self.bodies.iter().map(Vec::len).sum()
-    }
-}
+/// The buffer for a commit is kept for the next when it is no larger than this.
+const BUFFER_BYTES_MAX: usize = 4 << 20;
 
 /// The writer's own state.
 pub(super) struct Writer {
@@ -37,40 +29,32 @@ pub(super) struct Writer {
     pub(super) node: [u8; 16],
     pub(super) segment_bytes_max: u64,
     // state
-    pub(super) open: Option<OpenSegment>,
+    /// The segment that is written to: the one whose index the readers have as the open one.
+    pub(super) open: Option<Box<dyn AppendFile>>,
     pub(super) next: CommitSeq,
     pub(super) last_time: IngestTime,
-}
-
-/// The segment that is written to.
-pub(super) struct OpenSegment {
-    pub(super) file: Box<dyn AppendFile>,
-    pub(super) len: u64,
+    pub(super) buffer: Vec<u8>,
 }
 
 impl Writer {
-    /// Runs until every sender is gone or something failed; after a failure every append is refused.
-    pub(super) fn run(mut self, queue: &Receiver<Waiting>) {
-        while let Ok(first) = queue.recv() {
-            let mut bytes = first.bytes();
-            let mut group = vec![first];
-            while bytes < GROUP_BYTES_MAX {
-                let Ok(next) = queue.try_recv() else { break };
-                bytes += next.bytes();
-                group.push(next);
-            }
+    /// Runs until the queue is closed or something failed; after a failure every append is refused.
+    pub(super) fn run(mut self, queue: &Queue) {
+        while let Some(group) = queue.take(GROUP_BYTES_MAX) {
             if let Err(error) = self.commit(group) {
                 self.shared.stop(&error);
-                while let Ok(waiting) = queue.recv() {
-                    let _ = waiting.answer.send(Err(self.shared.stopped()));
+                queue.close();
+                while let Some(group) = queue.take(usize::MAX) {
+                    for waiting in group {
+                        let _ = waiting.answer.send(Err(self.shared.stopped()));
+                    }
                 }
                 return;
             }
         }
     }
 
-    fn commit(&mut self, group: Vec<Waiting>) -> Result<(), LogError> {
-        let answers = match self.write(&group) {
+    fn commit(&mut self, mut group: Vec<Waiting>) -> Result<(), LogError> {
+        let answers = match self.write(&mut group) {
             Ok(answers) => answers,
             Err(error) => {
                 for waiting in group {
@@ -86,47 +70,47 @@ impl Writer {
         Ok(())
     }
 
-    fn write(&mut self, group: &[Waiting]) -> Result<Vec<Appended>, LogError> {
-        if group.iter().all(|waiting| waiting.append.frames.is_empty()) {
+    fn write(&mut self, group: &mut [Waiting]) -> Result<Vec<Appended>, LogError> {
+        if group.iter().all(|waiting| waiting.frames.is_empty()) {
             let seq = CommitSeq(self.next.0 - 1);
             let nothing = Appended { commit_seq: seq, commit_time: self.last_time, base_offsets: Vec::new() };
             return Ok(vec![nothing; group.len()]);
         }
         let time = IngestTime((self.clock)().max(self.last_time.0));
         let (head, answers) = self.lay_out(group, time);
-        let mut bytes = Vec::with_capacity(head.commit_bytes() as usize);
-        head.encode(&mut bytes);
-        for body in group.iter().flat_map(|waiting| &waiting.bodies) {
-            bytes.extend(body);
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_MAX);
+        head.encode(&mut self.buffer);
+        for frame in group.iter().flat_map(|waiting| &waiting.frames) {
+            self.buffer.extend_from_slice(&frame.body);
         }
-        self.roll_if_full()?;
-        let open = match &mut self.open {
-            Some(open) => open,
-            None => self.open.insert(begin_segment(&*self.storage, &self.shared, self.node, self.next)?),
+        self.seal_if_full()?;
+        let file = match &mut self.open {
+            Some(file) => file,
+            None => {
+                self.open.insert(begin_segment(&*self.storage, &self.shared, self.node, Index::new(self.next), false)?)
+            }
         };
-        open.file.append(&bytes)?;
-        open.file.sync()?;
-        let position = open.len;
-        open.len += bytes.len() as u64;
+        file.append(&self.buffer)?;
+        file.sync()?;
         self.next = head.seq.next();
         self.last_time = time;
-        let commit = Commit { seq: head.seq, time, frames: frames_of(&head, group) };
-        self.shared.publish(position, head, commit, bytes.len());
+        self.publish(&head, group)?;
         Ok(answers)
     }
 
     /// Gives every frame its offsets.
     fn lay_out(&self, group: &[Waiting], time: IngestTime) -> (CommitHead, Vec<Appended>) {
         let mut head = CommitHead { seq: self.next, time, frames: Vec::new() };
-        let mut tails: HashMap<(TopicId, PartitionId), Offset> = HashMap::new();
+        let mut tails: HashMap<LaneKey, Offset> = HashMap::new();
         let mut answers = Vec::with_capacity(group.len());
+        let state = self.shared.state();
         for waiting in group {
-            let mut base_offsets = Vec::with_capacity(waiting.bodies.len());
-            for (frame, body) in waiting.append.frames.iter().zip(&waiting.bodies) {
-                let tail = tails
-                    .entry((frame.topic, frame.partition))
-                    .or_insert_with(|| self.shared.tail(frame.topic, frame.partition));
-                let rows = frame.rows.num_rows() as u32;
+            let mut base_offsets = Vec::with_capacity(waiting.frames.len());
+            for frame in &waiting.frames {
+                let lane = (frame.topic, frame.partition);
+                let tail = tails.entry(lane).or_insert_with(|| state.lanes.get(lane).tail);
+                let rows = frame.row_count;
                 head.frames.push(FrameHead {
                     topic: frame.topic,
                     partition: frame.partition,
@@ -134,8 +118,8 @@ impl Writer {
                     rows,
                     schema: frame.schema,
                     event_times: frame.event_times,
-                    body_bytes: body.len() as u32,
-                    body_crc: crc32c::crc32c(body),
+                    body_bytes: frame.body.len() as u32,
+                    body_crc: frame.body_crc,
                 });
                 base_offsets.push(*tail);
                 *tail = Offset(tail.0 + u64::from(rows));
@@ -145,48 +129,93 @@ impl Writer {
         (head, answers)
     }
 
+    /// The commit is durable: readers may see it.
+    fn publish(&self, head: &CommitHead, group: &mut [Waiting]) -> Result<(), LogError> {
+        let control: Vec<ControlEvent> =
+            group.iter_mut().flat_map(|waiting| std::mem::take(&mut waiting.control)).collect();
+        let commit = Arc::new(cached(head, group));
+        let mut state = self.shared.state_mut();
+        for event in control {
+            state.control.apply(event)?;
+        }
+        for frame in &head.frames {
+            state.lanes.add(frame, head.seq, head.time);
+        }
+        if let Some(open) = &mut state.open {
+            open.index.add(head);
+        }
+        let gone = state.cache.push(commit);
+        drop(state);
+        drop(gone);
+        self.shared.durable.send_replace(head.seq);
+        Ok(())
+    }
+
     /// Seals the open segment once it is large enough. It is synced before the next is begun.
-    fn roll_if_full(&mut self) -> Result<(), LogError> {
-        let Some(mut open) = self.open.take_if(|open| open.len >= self.segment_bytes_max) else {
-            return Ok(());
-        };
+    fn seal_if_full(&mut self) -> Result<(), LogError> {
+        let Some(file) = &mut self.open else { return Ok(()) };
         let footer = {
             let state = self.shared.state();
-            let commits = state.index.segments.last().map_or(&[][..], |segment| &segment.commits);
-            encode_footer(commits.iter().map(|(position, head)| (*position, &**head)))
+            let full = state.open.as_ref().filter(|open| open.index.end() >= self.segment_bytes_max);
+            let Some(open) = full else { return Ok(()) };
+            let control = state.control.encode()?;
+            footer::encode(&open.index, &control, &state.lanes, state.segments)
         };
-        open.file.append(&footer)?;
-        open.file.sync()?;
+        // A segment without commits is not sealed, however small segments are to be.
+        let Some(footer) = footer else { return Ok(()) };
+        file.append(&footer)?;
+        file.sync()?;
+        self.open = None;
+        let mut state = self.shared.state_mut();
+        if let Some(mut open) = state.open.take() {
+            state.segments.add(open.segment.first, open.index.end() + footer.len() as u64);
+            Arc::make_mut(&mut state.sealed).push(open.segment.first);
+            state.lanes.begin_segment();
+            drop(state);
+            open.index.seal();
+            self.shared.footers.keep_index(open.segment, open.index);
+        }
         Ok(())
     }
 }
 
-fn begin_segment(
+/// Writes the header of the segment of an index, which readers have as the open one from here on.
+pub(super) fn begin_segment(
     storage: &dyn Storage,
     shared: &Shared,
     node: [u8; 16],
-    first: CommitSeq,
-) -> Result<OpenSegment, LogError> {
-    let name = format!("{:020}.log", first.0);
-    let mut file = storage.create(&name)?;
-    file.append(&SegmentHeader { node, first }.encode())?;
+    index: Index,
+    again: bool,
+) -> Result<Box<dyn AppendFile>, LogError> {
+    let name = name_of(index.first());
+    let mut file = if again { storage.reopen(&name, 0)? } else { storage.create(&name)? };
+    file.append(&SegmentHeader { node, first: index.first() }.encode())?;
     file.sync()?;
     storage.sync_directory()?;
-    let reader = storage.open(&name)?;
-    shared.state_mut().index.segments.push(Segment { name, file: reader, commits: Vec::new() });
-    Ok(OpenSegment { file, len: HEADER_BYTES as u64 })
+    debug_assert_eq!(index.end(), HEADER_BYTES as u64);
+    let segment = SegmentFile::open(storage, index.first())?;
+    shared.state_mut().open = Some(super::sealed::IndexedSegment { segment, index });
+    Ok(file)
 }
 
-fn frames_of(head: &CommitHead, group: &[Waiting]) -> Vec<Frame> {
-    let appended = group.iter().flat_map(|waiting| &waiting.append.frames);
-    head.frames
-        .iter()
-        .zip(appended)
-        .map(|(head, frame)| Frame {
-            topic: head.topic,
-            partition: head.partition,
-            base_offset: head.base_offset,
-            rows: frame.rows.clone(),
-        })
-        .collect()
+/// The commit for tailing readers.
+fn cached(head: &CommitHead, group: &mut [Waiting]) -> CachedCommit {
+    let mut commit = CachedCommit {
+        seq: head.seq,
+        time: head.time,
+        frames: Vec::with_capacity(head.frames.len()),
+        held_bytes: size_of::<CachedCommit>(),
+    };
+    let appended = group.iter_mut().flat_map(|waiting| &mut waiting.frames);
+    for (head, frame) in head.frames.iter().zip(appended) {
+        let body_bytes = frame.body.len();
+        let (rows, held) = match frame.kept.take() {
+            Some((rows, held)) => (CachedRows::Rows(rows), held),
+            None => (CachedRows::Body(std::mem::take(&mut frame.body)), body_bytes),
+        };
+        let (topic, partition, base_offset, schema) = (head.topic, head.partition, head.base_offset, head.schema);
+        commit.frames.push(CachedFrame { topic, partition, base_offset, schema, body_bytes, rows });
+        commit.held_bytes += size_of::<CachedFrame>() + held;
+    }
+    commit
 }

@@ -6,6 +6,7 @@ use super::recompute::Recompute;
 use super::sum::{FloatResult, SumFloat, SumInteger};
 use crate::OperatorError;
 use crate::output::Output;
+use crate::state::{NotSavedState, StateReader};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::DataType;
@@ -33,6 +34,12 @@ pub(crate) trait Accumulator: Send {
 
     /// Forgets the values of a group.
     fn clear(&mut self, group: u32);
+
+    /// Appends what it knows of a group.
+    fn save(&self, group: u32, out: &mut Vec<u8>);
+
+    /// Takes back what was saved of a group, which has no values yet.
+    fn restore(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState>;
 }
 
 /// Why a result could not be computed.

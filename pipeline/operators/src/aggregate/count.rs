@@ -3,6 +3,7 @@
 use super::accumulator::{Accumulator, AccumulatorError, CallRows};
 use crate::row_codec::RowCodec;
 use crate::row_set::RowSet;
+use crate::state::{NotSavedState, StateReader, put_i64, put_rows};
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -32,6 +33,15 @@ impl Accumulator for Count {
 
     fn clear(&mut self, group: u32) {
         self.counts[group as usize] = 0;
+    }
+
+    fn save(&self, group: u32, out: &mut Vec<u8>) {
+        put_i64(out, self.counts[group as usize]);
+    }
+
+    fn restore(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
+        self.counts[group as usize] = saved.i64()?;
+        Ok(())
     }
 }
 
@@ -69,5 +79,14 @@ impl Accumulator for CountDistinct {
 
     fn clear(&mut self, group: u32) {
         self.values[group as usize] = RowSet::Empty;
+    }
+
+    fn save(&self, group: u32, out: &mut Vec<u8>) {
+        put_rows(out, &self.values[group as usize]);
+    }
+
+    fn restore(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
+        self.values[group as usize] = saved.rows()?;
+        Ok(())
     }
 }

@@ -10,6 +10,8 @@
 //! read                         1.0
 //! ```
 
+use crate::state::{NotSavedState, StateReader, put_i64};
+
 const LIMB_BITS: i32 = 64;
 /// The bits of a double's significand.
 const SIGNIFICAND_BITS: i32 = 53;
@@ -64,6 +66,27 @@ impl ExactSum {
             let inexact = divide(&mut quotient, self.count.unsigned_abs());
             round(&quotient, low - FRACTION_BITS, inexact, negative != (self.count < 0))
         })
+    }
+
+    /// Appends the sum as it is.
+    pub(crate) fn save(&self, out: &mut Vec<u8>) {
+        let special = self.special.as_deref().copied().unwrap_or_default();
+        for weight in [self.count, special.nan, special.infinite, special.minus_infinite] {
+            put_i64(out, weight);
+        }
+        put_i64(out, self.low as i64);
+        put_i64(out, self.limbs.len() as i64);
+        self.limbs.iter().for_each(|limb| put_i64(out, limb.cast_signed()));
+    }
+
+    /// Reads a sum back.
+    pub(crate) fn restore(saved: &mut StateReader<'_>) -> Result<Self, NotSavedState> {
+        let count = saved.i64()?;
+        let special = Special { nan: saved.i64()?, infinite: saved.i64()?, minus_infinite: saved.i64()? };
+        let special = (special != Special::default()).then(|| Box::new(special));
+        let low = saved.len()?;
+        let limbs = (0..saved.len()?).map(|_| Ok(saved.i64()?.cast_unsigned())).collect::<Result<_, _>>()?;
+        Ok(Self { count, low, limbs, special })
     }
 
     /// Forgets everything but keeps its memory.

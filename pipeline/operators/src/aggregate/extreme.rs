@@ -3,6 +3,7 @@
 use super::accumulator::{Accumulator, AccumulatorError, CallRows};
 use crate::row_codec::RowCodec;
 use crate::row_set::RowSet;
+use crate::state::{NotSavedState, StateReader, put_rows};
 use arrow::array::{ArrayRef, new_null_array};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -69,5 +70,14 @@ impl Accumulator for Extreme {
 
     fn clear(&mut self, group: u32) {
         self.values[group as usize] = RowSet::Empty;
+    }
+
+    fn save(&self, group: u32, out: &mut Vec<u8>) {
+        put_rows(out, &self.values[group as usize]);
+    }
+
+    fn restore(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
+        self.values[group as usize] = saved.rows()?;
+        Ok(())
     }
 }

@@ -27,6 +27,7 @@ mod tests;
 use crate::interner::Interner;
 use crate::output::{Output, on_time};
 use crate::row_codec::{KeyCodec, RowCodec};
+use crate::state::{GroupState, NotSavedState, SavedState, Since, StateReader, Unsaved, put_i64};
 use crate::{Operator, OperatorError, Step, StepTime};
 use accumulator::{Accumulator, CallRows, accumulator};
 use arrow::array::{Array, ArrayRef, UInt32Array};
@@ -36,6 +37,7 @@ use arrow::error::ArrowError;
 use chalk_event::{ChangeBatch, Weights};
 use chalk_graph::{Aggregate, AggregateCall};
 use panes::Panes;
+use std::collections::{BTreeMap, HashMap};
 
 /// Groups rows by key and aggregates each group.
 pub(crate) struct AggregateOperator {
@@ -54,6 +56,9 @@ pub(crate) struct AggregateOperator {
     accumulators: Vec<Box<dyn Accumulator>>,
     panes: Option<Panes>,
     steps: u64,
+    /// Whether the one group of a keyless aggregate has been given.
+    begun: bool,
+    unsaved: Unsaved,
 }
 
 /// Results of some groups.
@@ -90,6 +95,8 @@ impl AggregateOperator {
             accumulators,
             panes: aggregate.close.clone().map(Panes::new),
             steps: 0,
+            begun: false,
+            unsaved: Unsaved::default(),
         })
     }
 }
@@ -108,6 +115,36 @@ impl Operator for AggregateOperator {
             }
         }
     }
+
+    fn save(&mut self) -> Vec<GroupState> {
+        let Since { gone, changed } = match self.unsaved.take() {
+            Some(unsaved) => unsaved,
+            None => {
+                self.unsaved.begin(self.groups.len());
+                Since { gone: Vec::new(), changed: self.groups.ids().collect() }
+            }
+        };
+        let ends: HashMap<u32, i64> = self.panes.iter().flat_map(Panes::ends).collect();
+        let mut states: BTreeMap<Box<[u8]>, Option<Vec<u8>>> = gone.into_iter().map(|key| (key, None)).collect();
+        for group in changed {
+            states.insert(self.groups.key(group).into(), Some(self.state_of(group, ends.get(&group).copied())));
+        }
+        states.into_iter().map(|(key, state)| GroupState { key, state }).collect()
+    }
+
+    fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {
+        let SavedState::Groups(groups) = state else { return Err(state.misplaced(&self.output)) };
+        for group in groups {
+            let Some(saved) = &group.state else { continue };
+            let id = self.groups.intern(&group.key);
+            self.reserve();
+            self.put_back(id, &mut StateReader(saved))
+                .map_err(|NotSavedState| self.output.misuse("saved state is not that of this aggregate".to_owned()))?;
+        }
+        self.begun |= !groups.is_empty();
+        self.unsaved.begin(self.groups.len());
+        Ok(())
+    }
 }
 
 impl AggregateOperator {
@@ -119,6 +156,7 @@ impl AggregateOperator {
         self.apply(input, &groups)?;
         let new = self.results(touched.iter().copied().filter(|&group| self.exists(group)).collect())?;
         let changes = self.difference(&touched, &old, &new)?;
+        self.begun = true;
         for group in touched {
             if !self.exists(group) {
                 self.free(group);
@@ -141,6 +179,7 @@ impl AggregateOperator {
         };
         let groups = self.intern(&counted)?;
         for (&group, &end) in groups.iter().zip(&judged.ends) {
+            self.unsaved.changed(group);
             // A group is new when no step has given it weight nor this one seen it.
             if !self.exists(group) && self.touched_in[group as usize] != self.steps {
                 self.touched_in[group as usize] = self.steps;
@@ -148,7 +187,7 @@ impl AggregateOperator {
             }
         }
         self.apply(&counted, &groups)?;
-        let closed = self.results(panes.due(time.after))?;
+        let closed = self.results(panes.due(time.after, &self.groups))?;
         let changes = if closed.groups.is_empty() {
             self.output.nothing()
         } else {
@@ -167,28 +206,57 @@ impl AggregateOperator {
     fn intern(&mut self, input: &ChangeBatch) -> Result<Vec<u32>, OperatorError> {
         let encoded = self.keys.encode(input.rows()).map_err(|error| self.output.arrow(error))?;
         let groups: Vec<u32> = (0..input.len()).map(|row| self.groups.intern(encoded.row(row))).collect();
-        if self.keyless && self.steps == 1 {
+        if self.keyless && !self.begun {
             self.groups.intern(&[]);
         }
+        self.reserve();
+        Ok(groups)
+    }
+
+    /// Makes room for all groups that have an id.
+    fn reserve(&mut self) {
         let count = self.groups.len();
         self.weights.resize(count, 0);
         self.touched_in.resize(count, 0);
+        self.unsaved.reserve(count);
         for accumulator in &mut self.accumulators {
             accumulator.reserve(count);
         }
-        Ok(groups)
+    }
+
+    /// What is known of a group: its weight, the end of its window if it has one that closes, its accumulators.
+    fn state_of(&self, group: u32, end: Option<i64>) -> Vec<u8> {
+        let mut state = Vec::new();
+        put_i64(&mut state, self.weights[group as usize]);
+        end.iter().for_each(|&end| put_i64(&mut state, end));
+        for accumulator in &self.accumulators {
+            accumulator.save(group, &mut state);
+        }
+        state
+    }
+
+    fn put_back(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
+        self.weights[group as usize] = saved.i64()?;
+        if let Some(panes) = &mut self.panes {
+            panes.open(saved.i64()?, group);
+        }
+        for accumulator in &mut self.accumulators {
+            accumulator.restore(group, saved)?;
+        }
+        saved.end()
     }
 
     /// The distinct groups of a step, in the order of their first row.
     fn touched(&mut self, groups: &[u32]) -> Vec<u32> {
         let mut touched = Vec::new();
         // The one group of a keyless aggregate has a row before it has any input.
-        let from_the_beginning = (self.keyless && self.steps == 1).then_some(0);
+        let from_the_beginning = (self.keyless && !self.begun).then_some(0);
         for group in groups.iter().copied().chain(from_the_beginning) {
             let touched_in = &mut self.touched_in[group as usize];
             if *touched_in != self.steps {
                 *touched_in = self.steps;
                 touched.push(group);
+                self.unsaved.changed(group);
             }
         }
         touched
@@ -200,7 +268,7 @@ impl AggregateOperator {
 
     /// Whether an earlier step gave a row for the group.
     fn was_given(&self, group: u32) -> bool {
-        self.exists(group) && self.steps > 1
+        self.exists(group) && (self.begun || !self.keyless)
     }
 
     fn apply(&mut self, input: &ChangeBatch, groups: &[u32]) -> Result<(), OperatorError> {
@@ -224,6 +292,7 @@ impl AggregateOperator {
     }
 
     fn free(&mut self, group: u32) {
+        self.unsaved.gone(group, &self.groups);
         for accumulator in &mut self.accumulators {
             accumulator.clear(group);
         }

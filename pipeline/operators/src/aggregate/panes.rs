@@ -9,12 +9,13 @@
 //! | closed by the step       |       | its pane is emitted once, in order of end, and freed    |
 
 use crate::LateRow;
+use crate::interner::Interner;
 use crate::output::Output;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use arrow::error::ArrowError;
-use chalk_event::{EventTime, Watermark};
+use chalk_event::{EventTime, Watermark, hash_key};
 use chalk_graph::CloseWindows;
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(crate) struct Panes {
     close: CloseWindows,
-    /// Group ids by the end of their window, in the order in which they were opened.
+    /// Group ids by the end of their window.
     open: BTreeMap<i64, Vec<u32>>,
 }
 
@@ -76,14 +77,22 @@ impl Panes {
         self.open.entry(end).or_default().push(group);
     }
 
-    /// Takes out the panes that a watermark closes, in order of their ends.
-    pub(crate) fn due(&mut self, after: Watermark) -> Vec<u32> {
+    /// By group id of the open panes: the end of their window.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (u32, i64)> {
+        self.open.iter().flat_map(|(&end, groups)| groups.iter().map(move |&group| (group, end)))
+    }
+
+    /// Takes out the panes that a watermark closes, in order of their ends; those of one end in the order of their keys'
+    /// hashes, which is the same after a restart and for any number of shards.
+    pub(crate) fn due(&mut self, after: Watermark, keys: &Interner) -> Vec<u32> {
         let mut due = Vec::new();
         let Some(watermark) = after.time() else { return due };
         while let Some(first) = self.open.first_entry()
             && is_closed(*first.key(), self.close.lateness, watermark)
         {
-            due.extend(first.remove());
+            let mut groups = first.remove();
+            groups.sort_by_cached_key(|&group| (hash_key(keys.key(group)), Box::<[u8]>::from(keys.key(group))));
+            due.extend(groups);
         }
         due
     }

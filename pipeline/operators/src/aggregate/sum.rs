@@ -2,6 +2,7 @@
 
 use super::accumulator::{Accumulator, AccumulatorError, CallRows};
 use super::exact_sum::ExactSum;
+use crate::state::{NotSavedState, StateReader, put_i64};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
@@ -52,6 +53,17 @@ impl Accumulator for SumInteger {
         self.sums[group as usize] = 0;
         self.counts[group as usize] = 0;
     }
+
+    fn save(&self, group: u32, out: &mut Vec<u8>) {
+        put_i64(out, self.sums[group as usize]);
+        put_i64(out, self.counts[group as usize]);
+    }
+
+    fn restore(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
+        self.sums[group as usize] = saved.i64()?;
+        self.counts[group as usize] = saved.i64()?;
+        Ok(())
+    }
 }
 
 /// What is read from a sum of doubles.
@@ -100,5 +112,14 @@ impl Accumulator for SumFloat {
 
     fn clear(&mut self, group: u32) {
         self.sums[group as usize].clear();
+    }
+
+    fn save(&self, group: u32, out: &mut Vec<u8>) {
+        self.sums[group as usize].save(out);
+    }
+
+    fn restore(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
+        self.sums[group as usize] = ExactSum::restore(saved)?;
+        Ok(())
     }
 }

@@ -19,6 +19,7 @@ mod tests;
 
 use crate::interner::Interner;
 use crate::output::{Output, on_time};
+use crate::state::SavedState;
 use crate::{Operator, OperatorError, Step, StepTime};
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::SchemaRef;
@@ -82,9 +83,26 @@ impl Operator for JoinOperator {
         }
         Ok(on_time(self.output.consolidated(self.output.concat(&changes)?)?))
     }
+
+    fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {
+        let SavedState::Inputs(inputs) = state else { return Err(state.misplaced(&self.output)) };
+        let (left, right) = (self.output.port(inputs, 0)?, self.output.port(inputs, 1)?);
+        self.put_back(left, right).map_err(|error| self.output.arrow(error))
+    }
 }
 
 impl JoinOperator {
+    fn put_back(&mut self, left: &ChangeBatch, right: &ChangeBatch) -> Result<(), ArrowError> {
+        let left = self.left.delta(left, &mut self.keys)?;
+        let right = self.right.delta(right, &mut self.keys)?;
+        self.left.state.resize_with(self.keys.len(), Default::default);
+        self.right.state.resize_with(self.keys.len(), Default::default);
+        self.left.apply(&left);
+        self.right.apply(&right);
+        self.free(&left, &right);
+        Ok(())
+    }
+
     fn join(&mut self, left: &ChangeBatch, right: &ChangeBatch) -> Result<Vec<Chunk>, ArrowError> {
         let left = self.left.delta(left, &mut self.keys)?;
         let right = self.right.delta(right, &mut self.keys)?;

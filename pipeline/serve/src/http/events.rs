@@ -3,9 +3,9 @@
 //! The answer comes when the events are durable: 200 when none was refused, 207 when some were (they are in `dead_letters`).
 //! 413 the body is too large · 503 the log does not take events.
 
-use super::App;
 use super::answer::Refusal;
 use super::body::body_of;
+use crate::app::App;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -25,6 +25,7 @@ pub(super) async fn events(State(app): State<App>, request: Request) -> Result<R
     let submitted = tokio::task::spawn_blocking(move || door.submit("http", &body)).await;
     let submitted = submitted.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let receipt = submitted.map_err(|error| refusal(&error))?.await.map_err(|error| refusal(&error.into()))?;
+    app.metrics.received(&receipt);
     let status = if receipt.refused.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     Ok((status, Json(told(&receipt))).into_response())
 }
@@ -53,7 +54,7 @@ fn refused(Refused { line, bad }: &Refused) -> Value {
 pub(super) fn refusal(error: &DoorError) -> Refusal {
     let status = match error {
         DoorError::TooMuch { .. } | DoorError::Log(LogError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-        DoorError::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
+        DoorError::Log(_) | DoorError::IdsUnreadable(_) | DoorError::IdsNotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
         DoorError::Rows { .. } | DoorError::Retraction { .. } | DoorError::Shape { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR
         }

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `POST /query` | rows, see [`query`] |
 //! | `POST /events` | what became of each event, see [`events`] |
+//! | `GET /views`, `GET /views/<name>` | the views, and the rows of one, see [`views`] |
+//! | `GET /views/<name>/changes` | a view as it changes, see [`changes`] |
+//! | `GET /metrics` | numbers for Prometheus |
 //! | `GET /status` | how the node is doing |
 //! | `GET /healthz` | `ok`, or 503 with the pipeline's failure |
 //!
@@ -11,90 +14,41 @@
 
 mod answer;
 mod body;
+mod changes;
 mod events;
+mod metrics;
 mod query;
+mod seats;
 mod status;
+mod views;
 
-use crate::queries::Queries;
+use crate::app::App;
+use crate::listen::{ServeError, listen};
 use answer::Refusal;
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use body::BODY_BYTES_MAX;
-use chalk_ingest::Door;
-use chalk_runtime::{Handle, Status};
+use changes::Closing;
+use seats::Seats;
 use std::future::Future;
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+/// So many connections may be open at once.
+const CONNECTIONS_MAX: usize = 400;
+/// What there is.
+const KNOWN: &str = "there are POST /query, POST /events, GET /views, GET /views/<name>, GET /views/<name>/changes, \
+    GET /status, GET /metrics and GET /healthz";
 /// Requests at hand may go on this long after the shutdown begins.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(35);
-
-/// How a pipeline is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PipelineReport {
-    /// Its counters.
-    pub status: Status,
-    /// Why it stopped, if it failed.
-    pub failure: Option<String>,
-}
-
-/// What the server serves.
-#[derive(Clone)]
-pub struct App {
-    queries: Arc<Queries>,
-    door: Arc<Door>,
-    report: Arc<dyn Fn() -> Option<PipelineReport> + Send + Sync>,
-}
-
-impl App {
-    /// A node with a running pipeline.
-    #[must_use]
-    pub fn new(queries: Queries, door: Arc<Door>, pipeline: Arc<Handle>) -> Self {
-        let report = move || Some(PipelineReport { status: pipeline.status(), failure: pipeline.failure() });
-        Self::with_report(queries, door, Arc::new(report))
-    }
-
-    /// A node whose pipeline is described by `report`: `None` when there is no pipeline.
-    #[must_use]
-    pub fn with_report(
-        queries: Queries,
-        door: Arc<Door>,
-        report: Arc<dyn Fn() -> Option<PipelineReport> + Send + Sync>,
-    ) -> Self {
-        Self { queries: Arc::new(queries), door, report }
-    }
-}
-
-/// The server cannot serve.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// Others could reach the address.
-    #[error(
-        "{0} is not a loopback address: nobody has to say who they are here, so only this machine may ask\n  \
-         hint: listen on 127.0.0.1, and let a proxy that checks users pass requests on"
-    )]
-    NotLoopback(IpAddr),
-    /// Another process listens there.
-    #[error("{0} is taken\n  hint: choose another port, or 0 for any that is free")]
-    Taken(SocketAddr),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
 
 /// A server that has its address and does not answer yet.
 #[derive(Debug)]
@@ -109,15 +63,7 @@ impl Server {
     /// # Errors
     /// When the address is not a loopback one, or cannot be had.
     pub async fn bind(address: SocketAddr) -> Result<Self, ServeError> {
-        if !address.ip().is_loopback() {
-            return Err(ServeError::NotLoopback(address.ip()));
-        }
-        let failed = |source: std::io::Error| match source.kind() {
-            ErrorKind::AddrInUse => ServeError::Taken(address),
-            _ => ServeError::Listen { address, source },
-        };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let (listener, address) = listen(address).await?;
         Ok(Self { listener, address })
     }
 
@@ -132,13 +78,23 @@ impl Server {
     /// # Errors
     /// When listening fails.
     pub async fn run(self, app: App, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
+        self.run_with(app, CONNECTIONS_MAX, shutdown).await
+    }
+
+    async fn run_with(
+        self,
+        app: App,
+        connections_max: usize,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServeError> {
         let (begin, mut begun) = watch::channel(false);
         let graceful = async move {
             shutdown.await;
             begin.send_replace(true);
         };
         let address = self.address;
-        let serving = axum::serve(self.listener, router(app)).with_graceful_shutdown(graceful);
+        let seats = Seats::new(self.listener, connections_max, Arc::clone(&app.metrics));
+        let serving = axum::serve(seats, router(app, Closing(begun.clone()))).with_graceful_shutdown(graceful);
         let too_long = async {
             // Without its sender the server has ended by itself.
             if begun.wait_for(|begun| *begun).await.is_err() {
@@ -153,21 +109,22 @@ impl Server {
     }
 }
 
-fn router(app: App) -> Router {
+fn router(app: App, closing: Closing) -> Router {
     Router::new()
         .route("/query", post(query::query))
         .route("/events", post(events::events))
+        .route("/views", get(views::views))
+        .route("/views/{name}", get(views::rows))
+        .route("/views/{name}/changes", get(changes::changes))
+        .route("/metrics", get(metrics::metrics))
         .route("/status", get(status::status))
         .route("/healthz", get(status::healthz))
-        .fallback(async || {
-            Refusal::new(StatusCode::NOT_FOUND, "there is nothing here")
-                .hint("there are POST /query, POST /events, GET /status and GET /healthz")
-        })
+        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "there is nothing here").hint(KNOWN))
         .method_not_allowed_fallback(async || {
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this takes another method")
-                .hint("there are POST /query, POST /events, GET /status and GET /healthz")
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this takes another method").hint(KNOWN)
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(Extension(closing))
         .layer(from_fn(only_from_here))
         .with_state(app)
 }

@@ -6,15 +6,20 @@
 //! 400 the SQL is wrong or not read-only · 408 it took too long · 413 the statement, its answer or the memory that it needs is
 //! too large · 500 reading failed.
 
-use super::App;
 use super::answer::Refusal;
 use super::body::body_of;
+use crate::app::App;
 use crate::format::{Format, UnknownFormat, write};
+use crate::metrics::Protocol;
+use crate::queries::QueryResult;
 use axum::extract::{Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+
+/// Answers of more rows are written on a thread of their own.
+const HERE_ROWS_MAX: usize = 1_000;
 
 /// A JSON body.
 #[derive(Deserialize)]
@@ -37,15 +42,20 @@ pub(super) async fn query(
 ) -> Result<Response, Refusal> {
     let body = body_of(request).await?;
     let (sql, format) = asked(&headers, parameters, &body)?;
-    let result = app.queries.run(&sql).await?;
-    let text = tokio::task::spawn_blocking(move || write(&result, format)).await;
-    let text = text.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
-    let content_type = match format {
-        Format::Table => "text/plain; charset=utf-8",
-        Format::Json => "application/x-ndjson",
-        Format::Csv => "text/csv; charset=utf-8",
+    let asked = app.metrics.query(Protocol::Http);
+    let result = asked.done(app.queries.run(&sql).await)?;
+    written(result, format).await
+}
+
+/// An answer's text. Large ones take time to write.
+pub(super) async fn written(result: QueryResult, format: Format) -> Result<Response, Refusal> {
+    let text = if result.rows() > HERE_ROWS_MAX {
+        let text = tokio::task::spawn_blocking(move || write(&result, format)).await;
+        text.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?
+    } else {
+        write(&result, format)
     };
-    Ok(([(CONTENT_TYPE, content_type)], text).into_response())
+    Ok(([(CONTENT_TYPE, format.content_type())], text?).into_response())
 }
 
 fn asked(headers: &HeaderMap, parameters: Parameters, body: &[u8]) -> Result<(String, Format), Refusal> {

@@ -1,17 +1,18 @@
 //! `GET /status` and `GET /healthz`.
 
-use super::App;
+use crate::app::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chalk_runtime::Status;
+use chalk_view::ViewRows;
 use serde_json::{Map, Value, json};
 
 pub(super) async fn status(State(app): State<App>) -> Json<Value> {
     let snapshot = app.queries.snapshot();
     let report = (app.report)();
-    let rows: Map<String, Value> =
-        snapshot.views.iter().map(|(name, rows)| (name.clone(), json!({ "rows": rows.len() }))).collect();
+    let view = |rows: &ViewRows| json!({ "rows": rows.len(), "hash": rows.hash().to_string() });
+    let rows: Map<String, Value> = snapshot.views.iter().map(|(name, rows)| (name.clone(), view(rows))).collect();
     Json(json!({
         "epoch": snapshot.epoch.0,
         "upto": snapshot.upto.0,
@@ -40,6 +41,13 @@ fn pipeline(status: &Status) -> Value {
         "derived": status.derived,
         "derived_refused": status.derived_refused,
         "watermarks": watermarks,
+        "checkpoint": {
+            "epoch": status.checkpoint.last.map(|(epoch, _)| epoch.0),
+            "upto": status.checkpoint.last.map(|(_, upto)| upto.0),
+            "started_after": status.checkpoint.started_after.0,
+            "discarded": status.checkpoint.discarded,
+            "failed": status.checkpoint.failed,
+        },
     })
 }
 

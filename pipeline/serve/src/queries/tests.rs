@@ -119,14 +119,12 @@ async fn a_query_sees_one_snapshot() {
 #[tokio::test]
 async fn topics_end_where_the_query_began() {
     use crate::tables::{Catalogs, QueryTables};
-    use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
     use datafusion::prelude::{SessionConfig, SessionContext};
     let node = node();
-    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
-    let tables = Arc::new(QueryTables::pinned(&node.log, node.queries().snapshot(), &pool));
+    let tables = Arc::new(QueryTables::pinned(&node.log, node.queries().snapshot()));
     let config = SessionConfig::new().with_default_catalog_and_schema("chalk", "public");
     let context = SessionContext::new_with_config(config.with_create_default_catalog_and_schema(false));
-    context.register_catalog_list(Arc::new(Catalogs::of(tables)));
+    context.register_catalog_list(Arc::new(Catalogs::of(tables, None)));
     node.submit(&order(9, "north", 1));
     let batches = context.sql("SELECT id FROM orders").await.expect("a plan").collect().await.expect("rows");
     assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 3);
@@ -191,28 +189,25 @@ fn quoted(text: &str) -> &str {
 async fn a_range_is_all_that_is_read() {
     use crate::view_table::ViewTable;
     use datafusion::catalog::TableProvider;
-    use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
-    use datafusion::logical_expr::TableProviderFilterPushDown::{Inexact, Unsupported};
+    use datafusion::logical_expr::TableProviderFilterPushDown::{Exact, Unsupported};
     use datafusion::prelude::{SessionContext, col, lit};
     let all: Vec<Total> = (0..100).map(|day| (if day < 90 { "a" } else { "b" }, day, 0)).collect();
-    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
-    let held = Arc::new(MemoryConsumer::new("views").register(&pool));
-    let table = ViewTable::new(crate::testing::totals("totals", &all), Arc::clone(&held));
+    let table = ViewTable::new(crate::testing::totals("totals", &all));
     let (shop, day, total) = (col("shop").eq(lit("b")), col("day").eq(lit(95_i64)), col("total").eq(lit(0_i64)));
     let pushed = |filters: &[&datafusion::prelude::Expr]| table.supports_filters_pushdown(filters).expect("an answer");
-    assert_eq!(pushed(&[&shop, &total]), [Inexact, Unsupported]);
-    assert_eq!(pushed(&[&total, &day, &shop]), [Inexact, Inexact, Inexact]);
+    assert_eq!(pushed(&[&shop, &total]), [Exact, Unsupported]);
+    assert_eq!(pushed(&[&total, &day, &shop]), [Exact, Exact, Exact]);
+    assert_eq!(pushed(&[&shop, &col("shop").eq(lit("a"))]), [Exact, Unsupported]);
     assert_eq!(pushed(&[&day]), [Unsupported]);
     assert_eq!(pushed(&[&col("shop").gt(lit("b"))]), [Unsupported]);
     let state = SessionContext::new().state();
     let mut read = Vec::new();
-    for filters in [vec![], vec![shop.clone()], vec![shop, day]] {
-        let plan = table.scan(&state, None, &filters, None).await.expect("a plan");
+    for (filters, limit) in [(vec![], None), (vec![], Some(7)), (vec![shop.clone()], None), (vec![shop, day], None)] {
+        let plan = table.scan(&state, None, &filters, limit).await.expect("a plan");
         let batches = datafusion::physical_plan::collect(plan, state.task_ctx()).await.expect("rows");
         read.push(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>());
     }
-    assert_eq!(read, [100, 10, 1]);
-    assert!(held.size() > 0);
+    assert_eq!(read, [100, 7, 10, 1]);
 }
 
 #[tokio::test]
@@ -237,7 +232,7 @@ async fn files_cannot_be_reached() {
         assert_eq!(error.kind, QueryErrorKind::Mistake, "{sql}: {error}");
     }
     let local = datafusion::execution::object_store::ObjectStoreUrl::local_filesystem();
-    assert!(super::no_object_stores().get_store(local.as_ref()).is_err());
+    assert!(super::session::no_object_stores().get_store(local.as_ref()).is_err());
     assert_eq!(std::fs::read_to_string(directory.path().join("x.csv")).expect("still there"), "a\n1\n");
 }
 
@@ -351,4 +346,119 @@ async fn a_dropped_query_frees_what_it_holds() {
     assert_eq!(queries.running(), 0);
     // There is one turn: it must have come back.
     assert_eq!(rows(&queries, "SELECT 1").await, ["1"]);
+}
+
+/// The answer without the short way, as CSV.
+async fn planned(queries: &Queries, sql: &str) -> Result<String, String> {
+    let tables = queries.pinned();
+    let asked = async {
+        let tokens = crate::statement::tokens(sql, &queries.limits)?;
+        let planned = queries.plan(sql, tokens, super::Dialect::Plain, &tables, &[]).await?;
+        queries.collect(planned, &tables, &[]).await
+    };
+    let answer: Result<super::QueryResult, crate::error::QueryError> = asked.await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    Ok(crate::format::write(&answer, crate::format::Format::Csv).expect("text"))
+}
+
+#[tokio::test]
+async fn lookups_answer_as_plans_do() {
+    let node = Node::new();
+    let shops = ["a", "ab", "b", "", "a'b"];
+    let all: Vec<Total> = (0..5_000).map(|n| (shops[n % 5], (n / 5 % 10) as i64, (n % 700) as i64)).collect();
+    node.publish(1, &[("totals", &all)]);
+    let queries = node.queries();
+    for (sql, is_lookup) in [
+        ("SELECT * FROM totals WHERE shop = 'a'", true),
+        ("select total, shop from totals where shop = 'a''b' and day = 3;", true),
+        ("SELECT * FROM totals WHERE day = 3", true),
+        ("SELECT * FROM totals WHERE 3 = day AND shop = 'ab'", true),
+        (
+            "SELECT t.total AS x, t.shop FROM chalk.public.totals AS t WHERE t.shop = 'b' ORDER BY t.total DESC LIMIT 7",
+            true,
+        ),
+        ("SELECT total FROM totals WHERE shop = 'b' ORDER BY day DESC, total LIMIT 7 OFFSET 3", true),
+        ("SELECT * FROM totals WHERE shop = 'b' LIMIT 3", true),
+        ("SELECT * FROM totals WHERE shop = 'b' LIMIT 0", true),
+        ("SELECT * FROM totals WHERE total = 699 OFFSET 5", true),
+        ("SELECT shop, shop AS again FROM totals WHERE shop = 'b' AND day = 1 AND total = 6", true),
+        ("SELECT * FROM totals WHERE shop = 'none'", true),
+        ("SELECT * FROM totals WHERE shop = 'a' AND shop = 'b'", true),
+        ("SELECT * FROM totals WHERE shop = NULL", true),
+        ("SELECT * FROM totals WHERE shop = '", false),
+        ("SELECT * FROM totals WHERE day = '3'", true),
+        ("SELECT * FROM totals WHERE day = 99999999999", true),
+        ("SELECT * FROM totals WHERE day = 99999999999999999999", false),
+        ("SELECT * FROM totals WHERE day = 3.0", false),
+        ("SELECT * FROM totals WHERE day = -3", false),
+        ("SELECT * FROM totals WHERE day = 'x'", true),
+        ("SELECT * FROM totals WHERE shop = 3", true),
+        ("SELECT total + 1 FROM totals WHERE shop = 'a'", false),
+        ("SELECT shop = 'a' FROM totals WHERE day = 3", false),
+        ("SELECT * FROM totals WHERE shop = 'a' OR shop = 'b'", false),
+        ("SELECT * FROM totals WHERE shop = 'a' AND total > 5", false),
+        ("SELECT * FROM totals WHERE shop = 'a' AND total <> 'it''s'", false),
+        ("SELECT count(*) FROM totals WHERE shop = 'a'", false),
+        ("SELECT * FROM orders WHERE shop = 'a'", false),
+        ("SELECT table_name FROM information_schema.tables WHERE table_name = 'totals'", false),
+        ("SELECT nothing FROM totals WHERE shop = 'a'", false),
+        ("SELECT * FROM totals WHERE shop = 'a' AND nothing = 1", false),
+    ] {
+        let tokens = crate::statement::tokens(sql, &queries.limits);
+        let template = tokens.ok().and_then(|tokens| super::template(&tokens));
+        let found = match &template {
+            Some((text, _)) => queries.lookup(text).await.is_some(),
+            None => false,
+        };
+        assert_eq!(found, is_lookup, "{sql}: {template:?}");
+        // Twice: the second time from what is kept.
+        for _ in 0..2 {
+            let answer = queries.run(sql).await.map_err(|error| error.to_string());
+            let answer = answer.map(|answer| crate::format::write(&answer, crate::format::Format::Csv).expect("text"));
+            let expected = planned(&queries, sql).await;
+            if sql.contains("ORDER BY") || !is_lookup {
+                let sorted = |text: String| {
+                    let mut lines: Vec<&str> = text.lines().collect();
+                    lines.sort_unstable();
+                    lines.join("\n")
+                };
+                assert_eq!(answer.map(sorted), expected.map(sorted), "{sql}");
+            } else {
+                assert_eq!(answer, expected, "{sql}");
+            }
+        }
+    }
+    let few = node.limited(QueryLimits { rows_max: 100, ..QueryLimits::default() });
+    let many = "SELECT * FROM totals WHERE shop = 'a'";
+    assert_eq!(error(&few, many).await.kind, QueryErrorKind::Limit(Limit::Rows));
+    assert_eq!(error(&few, &format!("{many} LIMIT 101")).await.kind, QueryErrorKind::Limit(Limit::Rows));
+    assert_eq!(rows(&few, &format!("{many} ORDER BY total LIMIT 100")).await.len(), 100);
+    let small = node.limited(QueryLimits { memory_bytes_max: 1_000, ..QueryLimits::default() });
+    assert_eq!(error(&small, many).await.kind, QueryErrorKind::Limit(Limit::Memory));
+}
+
+#[tokio::test]
+async fn a_lookup_knows_that_its_view_has_changed() {
+    let node = node();
+    let queries = node.queries();
+    let sql = "SELECT * FROM totals WHERE shop = 'north'";
+    assert_eq!(rows(&queries, sql).await, ["north,1,40"]);
+    node.publish(2, &[]);
+    assert!(error(&queries, sql).await.message.contains("no view or topic 'totals'"));
+    node.publish(3, &[("totals", &[("north", 2, 1)])]);
+    assert_eq!(rows(&queries, sql).await, ["north,2,1"]);
+}
+
+#[tokio::test]
+async fn answers_hold_memory_until_they_are_gone() {
+    let node = node();
+    let limits = QueryLimits { memory_total_bytes_max: 1 << 20, ..QueryLimits::default() };
+    let queries = node.limited(limits);
+    let sql = "SELECT * FROM generate_series(1, 100000)";
+    let answer = queries.run(sql).await.expect("room");
+    assert!(queries.memory_held() >= 800_000);
+    assert_eq!(error(&queries, sql).await.kind, QueryErrorKind::Limit(Limit::Memory));
+    drop(answer);
+    assert_eq!(queries.memory_held(), 0);
+    assert_eq!(queries.run(sql).await.expect("room again").rows(), 100_000);
 }

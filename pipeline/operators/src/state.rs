@@ -1,0 +1,197 @@
+//! What operators keep between steps, as a checkpoint sees it.
+//!
+//! Whoever runs operators saves their state and gives it back to new ones. How, depends on what the state is:
+//!
+//! | operator | its state is | saved as |
+//! |---|---|---|
+//! | project, filter, unnest, union | nothing | |
+//! | join, rank | the sum of all changes that came in, by input port | those changes, by the runner itself |
+//! | aggregate | accumulators by key | the groups that changed since the last save: [`Operator::save`] |
+//!
+//! ```text
+//! step   input                 save
+//!    1   + 3A 7   + 3B 5       3A: …   3B: …     the first one: all groups
+//!    2   + 3A 9
+//!    3   - 3B 5                3A: …   3B: gone
+//! ```
+//!
+//! State that was saved by some number of shards can be given back to any other: rows and keys are split anew.
+//!
+//! [`Operator::save`]: crate::Operator::save
+
+use crate::interner::Interner;
+use crate::row_set::RowSet;
+use crate::{OperatorError, output::Output};
+use chalk_event::ChangeBatch;
+use chalk_graph::{Node, NodeKind};
+
+/// How a node's state is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// There is none.
+    Stateless,
+    /// As the sum of the changes that came in, by input port.
+    Inputs,
+    /// As groups.
+    Groups,
+}
+
+/// How the state of a node's operators is saved.
+#[must_use]
+pub fn state_kind(node: &Node) -> StateKind {
+    match &node.kind {
+        NodeKind::Aggregate(_) => StateKind::Groups,
+        NodeKind::Join(_) | NodeKind::Rank(_) => StateKind::Inputs,
+        NodeKind::Project(_)
+        | NodeKind::Filter(_)
+        | NodeKind::Unnest(_)
+        | NodeKind::Union
+        | NodeKind::Source(_)
+        | NodeKind::Sink(_) => StateKind::Stateless,
+    }
+}
+
+/// A group of an aggregate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupState {
+    /// The row encoding of its key: what [`exchange`](crate::exchange) hashes.
+    pub key: Box<[u8]>,
+    /// Its accumulators; `None` when the group is gone.
+    pub state: Option<Vec<u8>>,
+}
+
+/// State that is given back to a new operator.
+#[derive(Clone, Copy, Debug)]
+pub enum SavedState<'a> {
+    /// One batch of changes per input port; comes in any number of parts.
+    Inputs(&'a [ChangeBatch]),
+    /// Groups, each of them once; comes in any number of parts.
+    Groups(&'a [GroupState]),
+}
+
+impl SavedState<'_> {
+    /// The mistake of giving an operator state of another kind.
+    pub(crate) fn misplaced(&self, output: &Output) -> OperatorError {
+        let what = match self {
+            Self::Inputs(_) => "input changes",
+            Self::Groups(_) => "groups",
+        };
+        output.misuse(format!("its state is not made of {what}"))
+    }
+}
+
+/// What happened to groups since a save.
+pub(crate) struct Since {
+    /// Keys whose groups were released; some may be there again.
+    pub(crate) gone: Vec<Box<[u8]>>,
+    /// Groups that are there and have changed.
+    pub(crate) changed: Vec<u32>,
+}
+
+/// Which groups have changed since the last save. Nothing is noted before the first one, which saves all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Unsaved {
+    noting: bool,
+    /// By group id.
+    is_changed: Vec<bool>,
+    changed: Vec<u32>,
+    gone: Vec<Box<[u8]>>,
+}
+
+impl Unsaved {
+    /// Makes room for group ids below `groups`.
+    pub(crate) fn reserve(&mut self, groups: usize) {
+        if self.noting {
+            self.is_changed.resize(groups, false);
+        }
+    }
+
+    /// The group has changed.
+    pub(crate) fn changed(&mut self, group: u32) {
+        if self.noting && !std::mem::replace(&mut self.is_changed[group as usize], true) {
+            self.changed.push(group);
+        }
+    }
+
+    /// The group is about to be released.
+    pub(crate) fn gone(&mut self, group: u32, keys: &Interner) {
+        if self.noting {
+            self.is_changed[group as usize] = false;
+            self.gone.push(keys.key(group).into());
+        }
+    }
+
+    /// All that is there now is saved, or has been.
+    pub(crate) fn begin(&mut self, groups: usize) {
+        self.noting = true;
+        self.is_changed = vec![false; groups];
+        self.changed.clear();
+        self.gone.clear();
+    }
+
+    /// What happened since the last save; `None` before the first one.
+    pub(crate) fn take(&mut self) -> Option<Since> {
+        if !self.noting {
+            return None;
+        }
+        let mut changed = std::mem::take(&mut self.changed);
+        // An id that was released and given to another key is noted twice, the second time rightly.
+        changed.retain(|&group| std::mem::take(&mut self.is_changed[group as usize]));
+        Some(Since { gone: std::mem::take(&mut self.gone), changed })
+    }
+}
+
+/// Appends a count or weight.
+pub(crate) fn put_i64(out: &mut Vec<u8>, value: i64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a row set.
+pub(crate) fn put_rows(out: &mut Vec<u8>, rows: &RowSet) {
+    put_i64(out, rows.len() as i64);
+    for (row, weight) in rows.iter() {
+        put_i64(out, weight);
+        put_i64(out, row.len() as i64);
+        out.extend_from_slice(row);
+    }
+}
+
+/// Reads what was put, in the same order.
+#[derive(Debug)]
+pub(crate) struct StateReader<'a>(pub(crate) &'a [u8]);
+
+/// The bytes are not what the operator saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotSavedState;
+
+impl<'a> StateReader<'a> {
+    fn bytes(&mut self, len: usize) -> Result<&'a [u8], NotSavedState> {
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(NotSavedState)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    pub(crate) fn i64(&mut self) -> Result<i64, NotSavedState> {
+        let bytes = self.bytes(8)?;
+        bytes.try_into().map(i64::from_le_bytes).map_err(|_| NotSavedState)
+    }
+
+    pub(crate) fn len(&mut self) -> Result<usize, NotSavedState> {
+        usize::try_from(self.i64()?).map_err(|_| NotSavedState)
+    }
+
+    pub(crate) fn rows(&mut self) -> Result<RowSet, NotSavedState> {
+        let mut rows = RowSet::default();
+        for _ in 0..self.len()? {
+            let weight = self.i64()?;
+            let len = self.len()?;
+            rows.add(self.bytes(len)?, weight);
+        }
+        Ok(rows)
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(&self) -> Result<(), NotSavedState> {
+        if self.0.is_empty() { Ok(()) } else { Err(NotSavedState) }
+    }
+}

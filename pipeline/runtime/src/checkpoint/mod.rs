@@ -1,0 +1,118 @@
+//! Checkpoints: a pipeline's state as of one epoch, so that a start does not begin at the beginning of the log.
+//!
+//! A checkpoint is a set of sorted runs and a manifest that names them. Each one writes only what has changed since the one
+//! before. The log stays the truth: a checkpoint that is missing, damaged, or of another graph only costs time.
+//!
+//! ```text
+//! engine thread             committer thread                   checkpoint thread
+//! epoch 7 ────────────────▶ derived events, journal, views
+//! changed state  ─────────▶ + changed views,   ──────────────▶ a run (synced), the manifest (replaced),
+//!   as of epoch 7             positions of files                then runs are merged where that is due
+//! epoch 8 ────────────────▶ …                                  meanwhile nobody waits
+//! ```
+//!
+//! # Keys of a run
+//!
+//! | bytes | are |
+//! |---|---|
+//! | 2 | the node's number in the graph, big-endian |
+//! | 1 | the input port; 0 for groups and views |
+//! | the rest | the row encoding of the group's key, with its accumulators as value; or of a whole row, with its weight |
+//!
+//! A view's rows stand under the number of its sink. Row encodings sort and decode as long as the schema is the same, which
+//! the manifest's fingerprint sees to.
+
+mod manifest;
+mod restore;
+mod save;
+
+pub(crate) use manifest::{Manifest, fingerprint};
+pub(crate) use restore::restore;
+pub(crate) use save::{Saver, Saving, View};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use chalk_event::{ChangeBatch, CommitSeq, Epoch, Watermark};
+use chalk_graph::NodeId;
+use chalk_operators::GroupState;
+use chalk_store::Storage;
+use chalk_store::runs::RunError;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where checkpoints are kept, and when they are made.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    /// The folder, this pipeline's alone.
+    pub storage: Arc<dyn Storage>,
+    /// Under load one is begun so long after the one before; when nothing is to be done, sooner.
+    pub interval: Duration,
+    /// Whether new ones are made; otherwise the last one is only read.
+    pub write: bool,
+}
+
+impl Checkpoints {
+    /// The epoch and last commit of the last checkpoint in a folder, if there is one.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn last(storage: &dyn Storage) -> Result<Option<(Epoch, CommitSeq)>, String> {
+        let manifest = Manifest::read(storage).map_err(|error| error.to_string())?;
+        Ok(manifest.map(|manifest| (Epoch(manifest.epoch), CommitSeq(manifest.upto))))
+    }
+}
+
+/// What has changed in the dataflow since the checkpoint before.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    /// Changes that came in, by node and input port.
+    pub(crate) inputs: BTreeMap<(NodeId, u8), Vec<ChangeBatch>>,
+    /// Groups, by node.
+    pub(crate) groups: BTreeMap<NodeId, Vec<GroupState>>,
+}
+
+/// What the engine gives to a checkpoint.
+#[derive(Debug)]
+pub(crate) struct EngineState {
+    pub(crate) epoch: Epoch,
+    pub(crate) upto: CommitSeq,
+    pub(crate) watermarks: BTreeMap<NodeId, Watermark>,
+    pub(crate) changed: Changed,
+}
+
+/// A checkpoint could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckpointError {
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Storage(#[from] chalk_store::StorageError),
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+    #[error(transparent)]
+    Operator(#[from] chalk_operators::OperatorError),
+    #[error(transparent)]
+    View(#[from] chalk_view::ViewError),
+    #[error("the manifest {0}")]
+    Manifest(String),
+    #[error("a run names state that the graph does not have: {0}")]
+    Unknown(String),
+}
+
+fn prefix(node: NodeId, port: u8) -> [u8; 3] {
+    let [high, low] = u16::try_from(node.0).unwrap_or(u16::MAX).to_be_bytes();
+    [high, low, port]
+}
+
+/// Encodes whole rows of a schema; without columns nothing is ever kept.
+fn row_converter(schema: &Schema) -> Result<RowConverter, ArrowError> {
+    RowConverter::new(schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect())
+}
+
+/// The schema of what comes in at a node's port.
+fn input_schema(graph: &chalk_graph::Graph, node: NodeId, port: u8) -> Option<SchemaRef> {
+    let input = graph.nodes.get(node.0)?.inputs.get(usize::from(port))?;
+    Some(Arc::clone(&graph.node(*input).schema))
+}

@@ -1,0 +1,52 @@
+//! What servers serve.
+
+use crate::metrics::Metrics;
+use crate::queries::Queries;
+use chalk_ingest::Door;
+use chalk_runtime::{Handle, Status};
+use std::sync::Arc;
+
+/// How a pipeline is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PipelineReport {
+    /// Its counters.
+    pub status: Status,
+    /// Why it stopped, if it failed.
+    pub failure: Option<String>,
+}
+
+/// What the servers of a node serve. Cloning shares it.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) queries: Arc<Queries>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) report: Arc<dyn Fn() -> Option<PipelineReport> + Send + Sync>,
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl App {
+    /// A node with a running pipeline; `clock` gives nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn new(
+        queries: Queries,
+        door: Arc<Door>,
+        pipeline: Arc<Handle>,
+        clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    ) -> Self {
+        let report = move || Some(PipelineReport { status: pipeline.status(), failure: pipeline.failure() });
+        Self::with_report(queries, door, Arc::new(report), clock)
+    }
+
+    /// A node whose pipeline is described by `report`: `None` when there is no pipeline.
+    #[must_use]
+    pub fn with_report(
+        queries: Queries,
+        door: Arc<Door>,
+        report: Arc<dyn Fn() -> Option<PipelineReport> + Send + Sync>,
+        clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    ) -> Self {
+        Self { queries: Arc::new(queries), door, report, clock, metrics: Arc::default() }
+    }
+}
