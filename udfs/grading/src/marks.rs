@@ -32,12 +32,50 @@ pub struct WrittenMark<'a> {
 /// assert_eq!(points, [("q01".to_owned(), -250, 1000), ("q02".to_owned(), 0, 500)]);
 /// assert!(!chalk_grading::for_each_mark("{}", |_| ()));
 /// ```
-pub fn for_each_mark(marks: &str, each: impl FnMut(&WrittenMark<'_>)) -> bool {
+pub fn for_each_mark(marks: &str, mut each: impl FnMut(&WrittenMark<'_>)) -> bool {
+    let mut count = 0;
+    let mut rest = marks.strip_prefix('[').unwrap_or_default();
+    while let Some((mark, after)) = as_we_write_it(rest) {
+        each(&mark);
+        count += 1;
+        match after.as_bytes() {
+            b"]" => return true,
+            [b',', ..] => rest = &after[1..],
+            _ => break,
+        }
+    }
+    // With escapes, or spelt by somebody else: once more, without those that have been read.
     let mut json = serde_json::Deserializer::from_str(marks);
-    json.deserialize_seq(EachMark(each)).and_then(|()| json.end()).is_ok()
+    json.deserialize_seq(EachMark { each, read: count }).and_then(|()| json.end()).is_ok()
 }
 
-struct EachMark<F>(F);
+/// A mark in just the spelling of [`Score::write_json`](crate::Score::write_json), and what follows it: four times as fast as
+/// reading any JSON.
+fn as_we_write_it(text: &str) -> Option<(WrittenMark<'_>, &str)> {
+    let (item, rest) = plain_text(text.strip_prefix("{\"item\":\"")?)?;
+    let (points, rest) = integer(rest.strip_prefix(",\"points\":")?)?;
+    let (max, rest) = integer(rest.strip_prefix(",\"max\":")?)?;
+    let (mark, rest) = plain_text(rest.strip_prefix(",\"mark\":\"")?)?;
+    Some((WrittenMark { item: item.into(), points, max, mark: mark.into() }, rest.strip_prefix('}')?))
+}
+
+/// A text without escapes up to its closing quote, and what follows that.
+fn plain_text(text: &str) -> Option<(&str, &str)> {
+    let end = text.bytes().position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\'))?;
+    Some((&text[..end], text[end..].strip_prefix('"')?))
+}
+
+/// An integer, and what follows it.
+fn integer(text: &str) -> Option<(i64, &str)> {
+    let end = text.bytes().position(|byte| !matches!(byte, b'-' | b'0'..=b'9'))?;
+    Some((text[..end].parse().ok()?, &text[end..]))
+}
+
+struct EachMark<F> {
+    each: F,
+    /// So many have been read before.
+    read: usize,
+}
 
 impl<'de, F: FnMut(&WrittenMark<'_>)> Visitor<'de> for EachMark<F> {
     type Value = ();
@@ -47,8 +85,12 @@ impl<'de, F: FnMut(&WrittenMark<'_>)> Visitor<'de> for EachMark<F> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        let mut count = 0;
         while let Some(mark) = seq.next_element()? {
-            (self.0)(&mark);
+            count += 1;
+            if count > self.read {
+                (self.each)(&mark);
+            }
         }
         Ok(())
     }

@@ -9,3 +9,4 @@ mod ordered_exhaustive;
 mod scorer;
 mod sources;
 mod totals;
+mod written_marks;
