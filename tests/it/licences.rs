@@ -38,7 +38,7 @@ struct Tolerated {
     reason: &'static str,
 }
 
-const TOLERATED: [Tolerated; 19] = [
+const TOLERATED: [Tolerated; 21] = [
     Tolerated { name: "base64", line: "0.22", pulled_by: "postgres-protocol", reason: "PostgreSQL's types" },
     Tolerated { name: "block-buffer", line: "0.10", pulled_by: "digest", reason: "with digest 0.10" },
     Tolerated { name: "crypto-common", line: "0.1", pulled_by: "digest", reason: "with digest 0.10" },
@@ -50,6 +50,8 @@ const TOLERATED: [Tolerated; 19] = [
     Tolerated { name: "hashbrown", line: "0.15", pulled_by: "petgraph", reason: "DataFusion's physical expressions" },
     Tolerated { name: "itertools", line: "0.14", pulled_by: "object_store", reason: "DataFusion takes 0.15" },
     Tolerated { name: "num-bigint", line: "0.4", pulled_by: "jiter", reason: "DataFusion's JSON functions" },
+    Tolerated { name: "phf", line: "0.12", pulled_by: "chrono-tz", reason: "PostgreSQL's types take the other" },
+    Tolerated { name: "phf_shared", line: "0.12", pulled_by: "phf", reason: "with phf 0.12" },
     Tolerated {
         name: "rand",
         line: "0.8",

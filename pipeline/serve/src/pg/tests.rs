@@ -136,13 +136,13 @@ async fn only_the_database_is_served_and_to_any_user() {
     for user in ["postgres", "grafana", "Ünal"] {
         served.try_connect(served.config().user(user)).await.expect("any user");
     }
-    let error = served.try_connect(served.config().dbname("school")).await.expect_err("another database");
+    let error = served.try_connect(served.config().dbname("bakery")).await.expect_err("another database");
     let error = error.as_db_error().expect("an answer");
     assert_eq!(
         (error.code(), error.message(), error.hint()),
         (
             &SqlState::INVALID_CATALOG_NAME,
-            "database \"school\" does not exist",
+            "database \"bakery\" does not exist",
             Some("the database is called chalk: psql -d chalk")
         )
     );
