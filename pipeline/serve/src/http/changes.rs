@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! event: snapshot
-//! data: {"epoch":7,"rows":[{"class_id":"3A","student_id":"s1","score":10}]}
+//! data: {"epoch":7,"rows":[{"shop":"north","customer":"c1","total":10}]}
 //!
 //! event: change
-//! data: {"epoch":9,"changes":[{"weight":-1,"row":{…"score":10}},{"weight":1,"row":{…"score":12}}]}
+//! data: {"epoch":9,"changes":[{"weight":-1,"row":{…"total":10}},{"weight":1,"row":{…"total":12}}]}
 //! ```
 //!
 //! Parameters are columns and values as for `GET /views/<name>`. The rows of the snapshot and all changes since, added up by

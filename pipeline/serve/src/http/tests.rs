@@ -198,9 +198,7 @@ async fn views_are_listed_and_read_without_sql() {
         let error = &answer["error"];
         assert_eq!((found, error["message"].as_str(), error["hint"].as_str()), (status, Some(message), Some(hint)));
     }
-    for path in
-        ["/views/totals?limit=x", "/views/totals?limit=1&limit=2", "/views/totals?format=xml", "/views/totals?shop=%ff"]
-    {
+    for path in ["/views/totals?limit=x", "/views/totals?limit=1&limit=2", "/views/totals?format=xml"] {
         assert_eq!(served.ask(&format!("GET {path}"), "", "").await.0, 400, "{path}");
     }
     served._node.publish(8, &[("totals", &[("a", 1, 1), ("b", 1, 1), ("c", 1, 1)])]);

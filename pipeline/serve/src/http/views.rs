@@ -1,7 +1,7 @@
 //! `GET /views` and `GET /views/<name>`: views without SQL.
 //!
 //! ```text
-//! GET /views/class_leaderboard?class_id=3A&limit=10&format=csv
+//! GET /views/totals?shop=north&limit=10&format=csv
 //! ```
 //!
 //! Each parameter is a column and the value that it must have; values of the first columns are looked up, so that the rest of

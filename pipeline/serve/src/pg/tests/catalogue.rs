@@ -82,16 +82,16 @@ async fn psql_lists_what_there_is() {
 async fn psql_describes_a_view() {
     let served = serve().await;
     let client = served.connect().await;
-    let id = oid(&client, "totals").await;
+    let relation = oid(&client, "totals").await;
     // Ids stay the same.
-    assert_eq!(oid(&client, "totals").await, id);
+    assert_eq!(oid(&client, "totals").await, relation);
     let sql = format!(
         "SELECT c.relchecks, c.relkind, c.relhasindex, c.relhasrules, c.relhastriggers, c.relrowsecurity, \
          c.relforcerowsecurity, false AS relhasoids, c.relispartition, '', c.reltablespace, \
          CASE WHEN c.reloftype = 0 THEN '' ELSE c.reloftype::pg_catalog.regtype::pg_catalog.text END, c.relpersistence, \
          c.relreplident, am.amname FROM pg_catalog.pg_class c \
          LEFT JOIN pg_catalog.pg_class tc ON (c.reltoastrelid = tc.oid) \
-         LEFT JOIN pg_catalog.pg_am am ON (c.relam = am.oid) WHERE c.oid = '{id}';"
+         LEFT JOIN pg_catalog.pg_am am ON (c.relam = am.oid) WHERE c.oid = '{relation}';"
     );
     let found = rows(&client, &sql).await;
     assert!(found.len() == 1 && found[0].starts_with("0,v,f,f,f,f,f,f,f,,0,"), "{found:?}");
@@ -101,7 +101,7 @@ async fn psql_describes_a_view() {
          WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.atthasdef), a.attnotnull, \
          (SELECT c.collname FROM pg_catalog.pg_collation c, pg_catalog.pg_type t WHERE c.oid = a.attcollation \
          AND t.oid = a.atttypid AND a.attcollation <> t.typcollation) AS attcollation, a.attidentity, a.attgenerated \
-         FROM pg_catalog.pg_attribute a WHERE a.attrelid = '{id}' AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum;"
+         FROM pg_catalog.pg_attribute a WHERE a.attrelid = '{relation}' AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum;"
     );
     check(&client, &sql, &["shop,text,NULL,t,NULL,,", "day,bigint,NULL,t,NULL,,", "total,bigint,NULL,f,NULL,,"]).await;
     for sql in [
@@ -110,15 +110,15 @@ async fn psql_describes_a_view() {
              pg_catalog.array_to_string(array(select rolname from pg_catalog.pg_roles where oid = any (pol.polroles) order by 1),',') END, \
              pg_catalog.pg_get_expr(pol.polqual, pol.polrelid), pg_catalog.pg_get_expr(pol.polwithcheck, pol.polrelid), \
              CASE pol.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' END AS cmd \
-             FROM pg_catalog.pg_policy pol WHERE pol.polrelid = '{id}' ORDER BY 1;"
+             FROM pg_catalog.pg_policy pol WHERE pol.polrelid = '{relation}' ORDER BY 1;"
         ),
         format!(
             "SELECT c.oid::pg_catalog.regclass FROM pg_catalog.pg_class c, pg_catalog.pg_inherits i \
-             WHERE c.oid = i.inhparent AND i.inhrelid = '{id}' AND c.relkind != 'p' AND c.relkind != 'I' ORDER BY inhseqno;"
+             WHERE c.oid = i.inhparent AND i.inhrelid = '{relation}' AND c.relkind != 'p' AND c.relkind != 'I' ORDER BY inhseqno;"
         ),
         format!(
             "SELECT r.rulename, trim(trailing ';' from pg_catalog.pg_get_ruledef(r.oid, true)) \
-             FROM pg_catalog.pg_rewrite r WHERE r.ev_class = '{id}' AND r.rulename != '_RETURN' ORDER BY 1;"
+             FROM pg_catalog.pg_rewrite r WHERE r.ev_class = '{relation}' AND r.rulename != '_RETURN' ORDER BY 1;"
         ),
     ] {
         check(&client, &sql, &[]).await;
@@ -226,15 +226,15 @@ async fn dbeaver_opens_its_tree() {
     );
     let found = rows(&client, &sql).await;
     assert_eq!(found.len(), 4, "{found:?}");
-    let id = oid(&client, "totals").await;
-    assert!(found.iter().any(|row| row.starts_with(&format!("{id},"))), "{found:?}");
+    let relation = oid(&client, "totals").await;
+    assert!(found.iter().any(|row| row.starts_with(&format!("{relation},"))), "{found:?}");
     let sql = format!(
         "SELECT c.relname,a.*,pg_catalog.pg_get_expr(ad.adbin, ad.adrelid, true) as def_value,dsc.description,dep.objid \
          FROM pg_catalog.pg_attribute a INNER JOIN pg_catalog.pg_class c ON (a.attrelid=c.oid) \
          LEFT OUTER JOIN pg_catalog.pg_attrdef ad ON (a.attrelid=ad.adrelid AND a.attnum = ad.adnum) \
          LEFT OUTER JOIN pg_catalog.pg_description dsc ON (c.oid=dsc.objoid AND a.attnum = dsc.objsubid) \
          LEFT OUTER JOIN pg_depend dep on dep.refobjid = a.attrelid AND dep.deptype = 'i' and dep.refobjsubid = a.attnum \
-         and dep.classid = dep.refclassid WHERE NOT a.attisdropped AND c.relkind not in ('i','I','c') AND c.oid={id} ORDER BY a.attnum"
+         and dep.classid = dep.refclassid WHERE NOT a.attisdropped AND c.relkind not in ('i','I','c') AND c.oid={relation} ORDER BY a.attnum"
     );
     let found = rows(&client, &sql).await;
     assert!(found.len() == 3 && found[1].contains(",day,"), "{found:?}");
@@ -244,7 +244,7 @@ async fn dbeaver_opens_its_tree() {
              FROM pg_catalog.pg_constraint c INNER JOIN pg_catalog.pg_class t ON t.oid=c.conrelid \
              LEFT OUTER JOIN pg_catalog.pg_class rt ON rt.oid=c.confrelid \
              LEFT OUTER JOIN pg_catalog.pg_description d ON d.objoid=c.oid AND d.objsubid=0 AND d.classoid='pg_constraint'::regclass \
-             WHERE c.conrelid={id} ORDER BY c.oid"
+             WHERE c.conrelid={relation} ORDER BY c.oid"
         ),
         "select * from pg_catalog.pg_settings where name='nothing'".to_owned(),
     ] {
