@@ -5,9 +5,9 @@
 //! would use. All else, and every value whose comparison could need a conversion, is planned as usual.
 //!
 //! ```text
-//! SELECT rank, student FROM board WHERE class = '3A' ORDER BY rank LIMIT 10
+//! SELECT rank, customer FROM board WHERE class = '3A' ORDER BY rank LIMIT 10
 //!
-//!   = SELECT rank, student FROM board WHERE class = $1 ORDER BY rank LIMIT 10     planned once
+//!   = SELECT rank, customer FROM board WHERE class = $1 ORDER BY rank LIMIT 10     planned once
 //!     Limit 10 ▸ Sort rank ▸ Projection ▸ Filter class = $1 ▸ TableScan board
 //!   = read board from ('3A') on, as long as class is '3A'; sort; take 10          done each time
 //! ```
