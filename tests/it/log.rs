@@ -1,6 +1,5 @@
 //! The contract of an event log, for every log; in the folder, what the commit log promises about its files.
 
-mod figures;
 mod files;
 mod kill;
 

@@ -119,3 +119,41 @@ fn a_checkpoint_that_is_damaged_or_of_another_pipeline_only_costs_time() {
     let server = folder.serve(&run);
     assert_eq!(discarded(&server), "it was made by another version of the pipeline");
 }
+
+#[test]
+fn a_sinks_file_has_each_row_once_whatever_ends_the_run() {
+    let folder = Folder::of_homework();
+    folder.write(
+        "sql/boards/received.sql",
+        "CREATE TABLE received (submission_id TEXT, log_offset BIGINT)\n\
+         WITH (connector = 'single_file', path = 'received.json', type = 'sink', format = 'json');\n\
+         INSERT INTO received SELECT submission_id, log_offset FROM commands;\n",
+    );
+    let events = folder.chalk(&["generate", "homework", "--events", "9000"]).out;
+    let lines: Vec<&str> = events.lines().collect();
+    let run = ["run", "--data", "data"];
+    // The first kill comes before any checkpoint; the second after one, with more in the file than it knows.
+    for (third, part) in lines.chunks(lines.len().div_ceil(3)).enumerate() {
+        let server = folder.serve(&run);
+        folder.write("part.json", part.join("\n"));
+        folder.chalk_reading(&["append", "--data", "data"], "part.json");
+        server.client.caught_up();
+        if third == 1 {
+            server.stop();
+            let server = folder.serve(&run);
+            let checkpoint = &server.client.status()["pipeline"]["checkpoint"];
+            assert!(checkpoint["started_after"].as_u64() > Some(0), "{checkpoint}");
+            server.kill();
+        } else {
+            server.kill();
+        }
+    }
+    let server = folder.serve(&run);
+    server.client.caught_up();
+    let expected: usize = server.client.query("SELECT count(*) FROM submissions").parse().expect("a number");
+    server.stop();
+    let file = folder.read("received.json");
+    let rows: Vec<&str> = file.lines().collect();
+    let once: std::collections::BTreeSet<&str> = rows.iter().copied().collect();
+    assert_eq!((rows.len(), once.len()), (expected, expected));
+}

@@ -9,7 +9,7 @@ use chalk_ingest::{Door, DoorOptions};
 use chalk_log::{CommitLog, EventLog, Holder, LogError, LogOptions};
 use chalk_plan::{Project, SqlFile};
 use chalk_runtime::{Checkpoints, Handle, Options, Pipeline};
-use chalk_serve::{Queries, QueryLimits};
+use chalk_serve::{App, Queries, QueryLimits};
 use chalk_store::LocalFiles;
 use datafusion::logical_expr::ScalarUDF;
 use std::path::Path;
@@ -54,8 +54,9 @@ pub struct Node {
 /// What a pipeline's results depend on: its text, and who its functions are.
 fn identity(files: &ProjectFiles) -> String {
     let mut identity = String::new();
-    for SqlFile { name, text } in &files.sql {
-        identity.push_str(&format!("{name}\n{text}\n"));
+    // Not the files' names: how the project's path is spelt says nothing about results.
+    for SqlFile { text, .. } in &files.sql {
+        identity.push_str(&format!("{text}\n"));
     }
     for (topic, avsc) in &files.schemas {
         identity.push_str(&format!("{topic}\n{avsc}\n"));
@@ -144,6 +145,12 @@ impl Node {
     pub fn queries(&self) -> Queries {
         let functions = self.functions.clone();
         Queries::new(Arc::clone(&self.log), self.pipeline.subscribe(), functions, QueryLimits::default())
+    }
+
+    /// What servers serve: queries, the door, the pipeline's figures.
+    #[must_use]
+    pub fn app(&self) -> App {
+        App::new(self.queries(), Arc::clone(&self.door), Arc::clone(&self.pipeline), system_clock())
     }
 
     /// Says in the data directory where this process listens.

@@ -1,11 +1,10 @@
 //! Serving a node until Ctrl-C.
 
 use crate::error::CliError;
-use crate::node::{Node, system_clock};
-use chalk_serve::{App, Format, PgServer, ServeError, Server, write};
+use crate::node::Node;
+use chalk_serve::{Format, PgServer, ServeError, Server, write};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -98,7 +97,7 @@ pub(crate) fn start(node: &mut Node, ports: Ports, runtime: &tokio::runtime::Run
         [handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?]
     };
     node.announce(http_address, pg_address)?;
-    let app = App::new(node.queries(), Arc::clone(&node.door), Arc::clone(&node.pipeline), system_clock());
+    let app = node.app();
     let (stop, stopped) = watch::channel(false);
     let shutdown = || {
         let mut stopped = stopped.clone();

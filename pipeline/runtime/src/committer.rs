@@ -76,6 +76,10 @@ impl Committer {
 
     fn commit(&mut self, output: EpochOutput) -> Result<(), RuntimeError> {
         let EpochOutput { epoch, upto, sinks, late } = output;
+        if self.saver.as_ref().is_some_and(|(_, saving)| saving.has_failed()) {
+            self.saver = None;
+            self.changed_views.clear();
+        }
         let given_before = self.committed.is_some_and(|committed| upto <= committed);
         let (mut events, mut shown) = (Vec::new(), false);
         for (node, changes) in sinks {
@@ -85,7 +89,7 @@ impl Committer {
                     if let Some(view) = self.snapshot.views.get_mut(name) {
                         let changes = consolidate(&changes)?;
                         view.apply(&changes)?;
-                        if self.saver.as_ref().is_some_and(|(_, saving)| !saving.has_failed()) {
+                        if self.saver.is_some() {
                             self.changed_views.entry(node).or_default().push(changes);
                         }
                     }
@@ -125,9 +129,11 @@ impl Committer {
             }
         }
         let views = std::mem::take(&mut self.changed_views);
-        if let Some((saver, _)) = &self.saver {
-            // It is gone only when it failed, which is told elsewhere.
-            let _ = saver.send(CheckpointParts { engine, views, files });
+        let parts = CheckpointParts { engine, views, files };
+        if let Some((saver, _)) = &self.saver
+            && saver.send(parts).is_err()
+        {
+            self.saver = None; // it has failed, which is told elsewhere
         }
         Ok(())
     }

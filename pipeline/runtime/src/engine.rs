@@ -47,8 +47,10 @@ pub(crate) struct CheckpointTimes {
     pub(crate) upto: CommitSeq,
 }
 
-/// Kept changes are not let grow beyond this many bytes, as far as the disk keeps up.
+/// Kept changes of so many bytes are worth a checkpoint at once.
 const UNSAVED_BYTES: usize = 256 << 20;
+/// From here on epochs wait for a disk that does not keep up.
+const UNSAVED_BYTES_MAX: usize = 4 * UNSAVED_BYTES;
 /// With nothing else to do, so many bytes are worth a checkpoint.
 const IDLE_UNSAVED_BYTES: usize = 1 << 20;
 /// Small batches are kept one by one, and cost more than their bytes.
@@ -148,12 +150,13 @@ impl Engine {
         self.out.send(Computed::Epoch(EpochOutput { epoch: self.epoch, upto: self.position, sinks, late })).is_ok()
     }
 
-    /// Whether to begin a checkpoint: it is time, or so many bytes are waiting for it, and the last one is written.
+    /// Whether to begin a checkpoint: it is time, or so many bytes are waiting for it, and the last one is written. One that
+    /// is begun before that holds up the committer, and so the epochs.
     fn is_due(&self, bytes_max: usize) -> bool {
         let Some(times) = &self.checkpoints else { return false };
         let (bytes, batches) = self.dataflow.unsaved();
         let due = times.last.elapsed() >= times.interval || bytes >= bytes_max || batches >= UNSAVED_BATCHES;
-        due && self.position > times.upto && !times.saving.is_busy()
+        due && self.position > times.upto && (!times.saving.is_busy() || bytes >= UNSAVED_BYTES_MAX)
     }
 
     /// Hands over what has changed since the last checkpoint, as of the epoch that was sent last.

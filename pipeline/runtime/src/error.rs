@@ -39,6 +39,9 @@ pub enum RuntimeError {
     /// Threads could not be started.
     #[error("cannot start threads: {0}")]
     Threads(String),
+    /// A thread panicked: a mistake of ours.
+    #[error("the {0} thread panicked, which is a mistake in Chalkstream: its message is on the error output")]
+    Panic(String),
     /// A topic that the graph names does not exist.
     #[error("there is no topic '{0}' in the log")]
     NoTopic(String),

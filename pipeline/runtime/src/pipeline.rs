@@ -16,6 +16,7 @@ use chalk_ingest::Door;
 use chalk_log::{Append, EventLog};
 use chalk_view::{Publisher, Snapshot, ViewRows};
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -335,8 +336,11 @@ fn spawn(
     work: impl FnOnce() -> Result<(), RuntimeError> + Send + 'static,
 ) -> Result<JoinHandle<()>, RuntimeError> {
     let failure = Arc::clone(failure);
+    let thread = name.to_owned();
     let work = move || {
-        if let Err(error) = work() {
+        // What a panic leaves half done is this pipeline's alone, which ends here.
+        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(RuntimeError::Panic(thread)));
+        if let Err(error) = done {
             lock(&failure).get_or_insert(error.to_string());
         }
     };

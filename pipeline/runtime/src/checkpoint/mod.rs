@@ -95,6 +95,8 @@ pub(crate) enum CheckpointError {
     Operator(#[from] chalk_operators::OperatorError),
     #[error(transparent)]
     View(#[from] chalk_view::ViewError),
+    #[error("the checkpoint thread panicked: its message is on the error output")]
+    Panic,
     #[error("the manifest {0}")]
     Manifest(String),
     #[error("a run names state that the graph does not have: {0}")]

@@ -11,6 +11,7 @@ use chalk_operators::GroupState;
 use chalk_store::Storage;
 use chalk_store::runs::{Change, Run, RunSet, RunWriter};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -78,7 +79,9 @@ impl Saver {
     pub(crate) fn run(mut self, parts: &Receiver<CheckpointParts>, saving: &Saving, stats: &Stats) {
         while let Ok(parts) = parts.recv() {
             let (epoch, upto) = (parts.engine.epoch, parts.engine.upto);
-            let saved = self.save(parts.engine, parts.views, parts.files);
+            let save = AssertUnwindSafe(|| self.save(parts.engine, parts.views, parts.files));
+            // What a panic leaves of `self` is not used again.
+            let saved = catch_unwind(save).unwrap_or(Err(CheckpointError::Panic));
             saving.done(saved.is_ok());
             match saved {
                 Ok(()) => stats.checkpoint(epoch, upto),
@@ -161,6 +164,9 @@ impl Saver {
                     }
                 }
                 Part::Rows { schema, batches } => {
+                    if schema.fields().is_empty() {
+                        return Err(CheckpointError::Unknown(format!("rows without columns at node {}", node.0)));
+                    }
                     let converter = row_converter(&schema)?;
                     let encoded: Vec<Rows> = batches
                         .iter()

@@ -15,8 +15,17 @@ pub(crate) fn cpu() -> Duration {
 
 /// The resident size now, in bytes.
 pub(crate) fn memory() -> u64 {
+    status("VmRSS:")
+}
+
+/// The resident size without mapped files, in bytes.
+pub(crate) fn anonymous_memory() -> u64 {
+    status("RssAnon:")
+}
+
+fn status(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
