@@ -112,7 +112,7 @@ FROM (
       k.key_version,
       k.rubric_version,
       late_factor(to_unixtime(s.received_at), to_unixtime(k.due_at)) AS late_permille,
-      score_submission(normalise_answers(s.answers), k.key) AS score
+      score_submission(s.answers, k.key) AS score
     FROM submissions s
     JOIN gradings k ON s.tenant = k.tenant AND s.assignment_id = k.assignment_id
     WHERE s.event_type = 'submission_received'

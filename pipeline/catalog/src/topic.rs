@@ -3,7 +3,7 @@
 use crate::schema::{SchemaError, TopicSchema};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A topic's number in frames of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,6 +99,12 @@ impl SystemTopic {
     /// Never: the schemas are constants, and a test reads each.
     #[must_use]
     pub fn definition(self) -> TopicDef {
+        static KNOWN: LazyLock<[TopicDef; SYSTEM_TOPICS.len()]> =
+            LazyLock::new(|| SYSTEM_TOPICS.map(SystemTopic::parsed));
+        KNOWN[self.id().0 as usize].clone()
+    }
+
+    fn parsed(self) -> TopicDef {
         let schema = TopicSchema::parse(self.name(), self.avsc(), TopicSchema::NO_ENVELOPE)
             .expect("system schemas are constants that a test reads");
         TopicDef { id: self.id(), schema_id: self.schema_id(), partitions: schema.partitions, schema: Arc::new(schema) }

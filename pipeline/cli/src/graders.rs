@@ -1,6 +1,7 @@
-//! The native graders: the plain grading library over Arrow columns.
+//! The native graders: the plain grading library over Arrow columns. They take texts as views, which plain texts become without
+//! being copied.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, StringArray, StringBuilder, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, StringBuilder, StructArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use chalk_catalog::FunctionIdentity;
@@ -38,9 +39,9 @@ fn content_hash() -> String {
 
 /// Text to text; NULL to NULL.
 fn text_function(identity: FunctionIdentity, function: fn(&str) -> String) -> Function {
-    native(identity, vec![DataType::Utf8], DataType::Utf8, move |arguments| {
-        let texts = arguments[0].as_string::<i32>();
-        let mut results = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
+    native(identity, vec![DataType::Utf8View], DataType::Utf8, move |arguments| {
+        let texts = arguments[0].as_string_view();
+        let mut results = StringBuilder::new();
         for text in texts {
             results.append_option(text.map(function));
         }
@@ -50,10 +51,14 @@ fn text_function(identity: FunctionIdentity, function: fn(&str) -> String) -> Fu
 
 /// `score_submission(answers, key)`: one row per submission; NULL when the key cannot be used.
 fn score_submission(identity: FunctionIdentity) -> Function {
-    native(identity, vec![DataType::Utf8, DataType::Utf8], DataType::Utf8, |arguments| {
-        let (answers, keys) = (arguments[0].as_string::<i32>(), arguments[1].as_string::<i32>());
-        let scores = answers.iter().zip(keys).map(|(answers, key)| chalk_grading::score_submission(answers?, key?));
-        Ok(Arc::new(scores.collect::<StringArray>()) as ArrayRef)
+    native(identity, vec![DataType::Utf8View, DataType::Utf8View], DataType::Utf8, |arguments| {
+        let (answers, keys) = (arguments[0].as_string_view(), arguments[1].as_string_view());
+        let mut scores = StringBuilder::new();
+        for (answers, key) in answers.iter().zip(keys) {
+            let score = answers.zip(key).and_then(|(answers, key)| chalk_grading::score_submission(answers, key));
+            scores.append_option(score);
+        }
+        Ok(Arc::new(scores.finish()) as ArrayRef)
     })
 }
 
@@ -77,8 +82,8 @@ fn item_marks(identity: FunctionIdentity) -> Function {
     ]);
     let element = Arc::new(Field::new_list_field(DataType::Struct(fields.clone()), false));
     let returns = DataType::List(Arc::clone(&element));
-    native(identity, vec![DataType::Utf8], returns, move |arguments| {
-        let texts = arguments[0].as_string::<i32>();
+    native(identity, vec![DataType::Utf8View], returns, move |arguments| {
+        let texts = arguments[0].as_string_view();
         let (mut items, mut kinds) = (StringBuilder::new(), StringBuilder::new());
         let (mut points, mut max) = (Vec::new(), Vec::new());
         let (mut lengths, mut valid) = (Vec::with_capacity(texts.len()), Vec::with_capacity(texts.len()));

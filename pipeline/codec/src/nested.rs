@@ -1,6 +1,6 @@
 //! Validation of a nested field's JSON text against its Avro type, in one pass and without building values.
 
-use chalk_catalog::AvroType;
+use chalk_catalog::{AvroField, AvroType};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -131,26 +131,82 @@ impl<'de> Visitor<'de> for Check<'_> {
                 Ok(())
             }
             Some(AvroType::Record(fields)) => {
-                let mut seen = vec![false; fields.len()];
-                while let Some(key) = entries.next_key::<std::borrow::Cow<'de, str>>()? {
-                    match fields.iter().position(|field| field.name == *key) {
-                        Some(index) => {
-                            seen[index] = true;
-                            let check = Check(&fields[index].avro);
-                            entries.next_value_seed(check).map_err(|error| inside(format_args!(".{key}"), &error))?;
-                        }
-                        None => {
-                            entries.next_value::<IgnoredAny>()?;
-                        }
-                    }
+                let mut seen = Seen::new(fields.len());
+                // Writers mostly keep to the schema's order, so the next field is the first guess.
+                let mut guess = 0;
+                while let Some(index) = entries.next_key_seed(FieldOf { fields, guess })? {
+                    let Some(index) = index else {
+                        entries.next_value::<IgnoredAny>()?;
+                        continue;
+                    };
+                    seen.insert(index);
+                    guess = index + 1;
+                    let field = &fields[index];
+                    let check = Check(&field.avro);
+                    entries.next_value_seed(check).map_err(|error| inside(format_args!(".{}", field.name), &error))?;
                 }
-                let missing = fields.iter().zip(seen).find(|(field, seen)| !seen && !field.has_default);
+                let missing = (0..fields.len()).find(|&index| !fields[index].has_default && !seen.contains(index));
                 match missing {
-                    Some((field, _)) => Err(A::Error::custom(format_args!(".{}: it is missing", field.name))),
+                    Some(index) => Err(A::Error::custom(format_args!(".{}: it is missing", fields[index].name))),
                     None => Ok(()),
                 }
             }
             _ => self.accepts("an object", |_| false),
+        }
+    }
+}
+
+/// Which of a record's fields a key names, without a copy of the key.
+struct FieldOf<'a> {
+    fields: &'a [AvroField],
+    guess: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for FieldOf<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for FieldOf<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Option<usize>, E> {
+        if self.fields.get(self.guess).is_some_and(|field| field.name == key) {
+            return Ok(Some(self.guess));
+        }
+        Ok(self.fields.iter().position(|field| field.name == key))
+    }
+}
+
+/// A set of field numbers; that of a record with up to 64 fields, which is every usual one, is one word.
+enum Seen {
+    Few(u64),
+    Many(Vec<bool>),
+}
+
+impl Seen {
+    fn new(fields: usize) -> Self {
+        if fields <= 64 { Self::Few(0) } else { Self::Many(vec![false; fields]) }
+    }
+
+    fn insert(&mut self, index: usize) {
+        match self {
+            Self::Few(bits) => *bits |= 1 << index,
+            Self::Many(seen) => seen[index] = true,
+        }
+    }
+
+    fn contains(&self, index: usize) -> bool {
+        match self {
+            Self::Few(bits) => bits & (1 << index) != 0,
+            Self::Many(seen) => seen[index],
         }
     }
 }

@@ -4,7 +4,7 @@
 //! values are fixed by its specification, so that stored state can be read by a later build and by another number of
 //! shards.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// How many key groups there are, for ever: it is part of stored formats.
 pub const KEY_GROUPS: usize = 256;
@@ -13,6 +13,12 @@ pub const KEY_GROUPS: usize = 256;
 #[must_use]
 pub fn hash_key(key: &[u8]) -> u64 {
     xxh3_64(key)
+}
+
+/// The hash that stands for a whole row: 128 bits of XXH3, so that two rows that differ do not meet.
+#[must_use]
+pub fn hash_row(row: &[u8]) -> u128 {
+    xxh3_128(row)
 }
 
 /// The key group of a hash: its top eight bits, since hash tables use the low ones.

@@ -27,7 +27,7 @@ mod provenance;
 mod time;
 
 pub use change::{ChangeBatch, Weights, consolidate};
-pub use key::{KEY_GROUPS, hash_key, key_group, shard_of};
+pub use key::{KEY_GROUPS, hash_key, hash_row, key_group, shard_of};
 pub use order::{CommitSeq, Epoch, Offset, PartitionId};
 pub use provenance::Provenance;
 pub use time::{EventTime, IngestTime, NANOS_PER_SECOND, Watermark, format_rfc3339};

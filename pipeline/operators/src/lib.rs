@@ -36,6 +36,7 @@ mod output;
 mod project;
 mod rank;
 mod row_codec;
+mod row_hash;
 mod row_set;
 mod state;
 #[cfg(test)]

@@ -8,12 +8,13 @@ use crate::simplify::simplified;
 use crate::statement::{Statement, StatementKind, parse};
 use crate::table::{PlannedTable, TopicSchemas};
 use crate::translate::{Closing, Translator};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use chalk_graph::options::TableOptions;
 use chalk_graph::{Graph, Node, NodeId, NodeKind, Sink, SinkTarget};
+use datafusion::common::Column;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, cast};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::resolve::resolve_table_references;
@@ -151,6 +152,20 @@ pub fn with_event_time(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     event_time::resolve(plan)
 }
 
+/// What leaves the graph has plain texts, whatever was convenient inside.
+fn with_plain_texts(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let is_view = |field: &FieldRef| *field.data_type() == DataType::Utf8View;
+    if !plan.schema().fields().iter().any(is_view) {
+        return Ok(plan);
+    }
+    let columns = plan.schema().iter().map(|(qualifier, field)| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        if is_view(field) { cast(column, DataType::Utf8).alias(field.name()) } else { column }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
 struct Planner {
     context: SessionContext,
     errors: Vec<PlanError>,
@@ -286,6 +301,7 @@ impl Planner {
             .map(|_| Closing { query: name.clone(), lateness });
         let sql = query.to_string();
         let plan = self.logical_plan(query)?;
+        let plan = if sink.is_some() { with_plain_texts(plan)? } else { plan };
         let schema: SchemaRef = Arc::clone(plan.schema().inner());
         let optimised = self.state().optimize(&plan)?;
         let node = self.translator.query(&name, &optimised, closing, &self.state())?;

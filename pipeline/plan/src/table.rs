@@ -11,7 +11,7 @@ use chalk_graph::{Source, SourceColumns};
 use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::Column as ColumnExpr;
+use datafusion::physical_expr::expressions::{CastExpr, Column as ColumnExpr};
 use sqlparser::ast::{self, ExactNumberInfo, ExprWithAlias, TimezoneInfo};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,8 +77,15 @@ impl PlannedTable {
             match &column.source {
                 ColumnSource::Stored | ColumnSource::Metadata(_) => {
                     let (index, field) = over.column_with_name(name).ok_or_else(|| Mistake::new("no such column"))?;
-                    fields.push(field.clone());
-                    expressions.push(Arc::new(ColumnExpr::new(name, index)));
+                    let stored: Arc<dyn PhysicalExpr> = Arc::new(ColumnExpr::new(name, index));
+                    if column.data_type == ast::DataType::JSON {
+                        // Operators hand rows on by the million: long texts stay where they are, and are pointed at.
+                        fields.push(field.clone().with_data_type(DataType::Utf8View));
+                        expressions.push(Arc::new(CastExpr::new(stored, DataType::Utf8View, None)));
+                    } else {
+                        fields.push(field.clone());
+                        expressions.push(stored);
+                    }
                 }
                 ColumnSource::Generated(expression) => {
                     let data_type = arrow_type(column)?;

@@ -4,7 +4,7 @@ use crate::checkpoint::Changed;
 use crate::error::RuntimeError;
 use arrow::datatypes::SchemaRef;
 use chalk_event::{ChangeBatch, Watermark, hash_key, shard_of};
-use chalk_graph::{Graph, NodeId, NodeKind};
+use chalk_graph::{Graph, Node, NodeId, NodeKind};
 use chalk_operators::{
     GroupState, LateRow, Operator, OperatorError, SavedState, StateKind, StepTime, exchange, key_columns, operator,
     state_kind,
@@ -12,6 +12,7 @@ use chalk_operators::{
 use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Batches smaller than this are not worth more than one thread.
 const PARALLEL_ROWS_MIN: usize = 512;
@@ -21,8 +22,14 @@ pub(crate) struct Dataflow {
     // configuration
     graph: Graph,
     pool: ThreadPool,
+    /// What a node gives that has nothing to say, by node.
+    nothing: Vec<ChangeBatch>,
+    /// The sources by whose watermarks a node acts, by node; none for those that act on rows alone.
+    clocks: Vec<Vec<NodeId>>,
     // state
     stages: Vec<Stage>,
+    /// Whether every node has had its first step, which some answer without having been asked anything.
+    begun: bool,
     /// Inputs of joins and ranks since the last save, when somebody saves.
     unsaved: Option<Unsaved>,
 }
@@ -83,7 +90,13 @@ impl Dataflow {
                 }
             });
         }
-        Ok(Self { graph, pool, stages, unsaved: None })
+        let nothing = graph.nodes.iter().map(|node| ChangeBatch::empty(Arc::clone(&node.schema))).collect();
+        let clock = |(id, node): (NodeId, &Node)| match &node.kind {
+            NodeKind::Aggregate(aggregate) if aggregate.close.is_some() => graph.sources_of(id).into_iter().collect(),
+            _ => Vec::new(),
+        };
+        let clocks = graph.iter().map(clock).collect();
+        Ok(Self { graph, pool, nothing, clocks, stages, begun: false, unsaved: None })
     }
 
     /// From here on keeps what [`Dataflow::save`] needs.
@@ -153,20 +166,28 @@ impl Dataflow {
         let mut changes: Vec<ChangeBatch> = Vec::with_capacity(self.stages.len());
         for (index, stage) in self.stages.iter_mut().enumerate() {
             let node = &self.graph.nodes[index];
+            if let Stage::Source = stage {
+                changes.push(rows.get(&NodeId(index)).unwrap_or(&self.nothing[index]).clone());
+                continue;
+            }
+            let time = promised(&self.clocks[index], times);
+            // Most nodes have nothing to do in most small steps.
+            if self.begun && time.before == time.after && node.inputs.iter().all(|input| changes[input.0].is_empty()) {
+                changes.push(self.nothing[index].clone());
+                continue;
+            }
             let inputs: Vec<ChangeBatch> = node.inputs.iter().map(|input| changes[input.0].clone()).collect();
-            let empty = || ChangeBatch::empty(node.schema.clone());
             changes.push(match stage {
-                Stage::Source => rows.get(&NodeId(index)).cloned().unwrap_or_else(empty),
+                Stage::Source => self.nothing[index].clone(),
                 Stage::Sink => {
                     if let [input] = inputs.as_slice()
                         && !input.is_empty()
                     {
                         output.sinks.push((NodeId(index), input.clone()));
                     }
-                    empty()
+                    self.nothing[index].clone()
                 }
                 Stage::Stateless(operators) => {
-                    let time = time_of(&self.graph, NodeId(index), times);
                     let parts = run_slices(&self.pool, operators, &inputs, time, &mut output.late)?;
                     ChangeBatch::concat(&node.schema, &parts)?
                 }
@@ -176,12 +197,12 @@ impl Dataflow {
                     {
                         unsaved.keep(NodeId(index), &inputs);
                     }
-                    let time = time_of(&self.graph, NodeId(index), times);
                     let parts = run_shards(&self.pool, keys, shards, &inputs, time, &mut output.late)?;
                     ChangeBatch::concat(&node.schema, &parts)?
                 }
             });
         }
+        self.begun = true;
         Ok(output)
     }
 }
@@ -233,11 +254,10 @@ impl Restoring<'_> {
     }
 }
 
-/// What all the sources of a node promise.
-fn time_of(graph: &Graph, node: NodeId, times: &BTreeMap<NodeId, StepTime>) -> StepTime {
+/// What all of these sources promise.
+fn promised(sources: &[NodeId], times: &BTreeMap<NodeId, StepTime>) -> StepTime {
     let promised = |of: fn(&StepTime) -> Watermark| {
-        graph
-            .sources_of(node)
+        sources
             .iter()
             .map(|source| times.get(source).map_or(Watermark::default(), of))
             .reduce(Watermark::and)

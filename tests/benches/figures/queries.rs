@@ -12,7 +12,7 @@ use tokio_postgres::NoTls;
 const SUBMISSIONS: u64 = 100_000;
 /// Submissions a second meanwhile.
 const RATE: u64 = 5_000;
-const SQL: &str = "SELECT rank, pupil_id, points FROM class_leaderboard WHERE class_id = $1 ORDER BY rank LIMIT 10";
+const SQL: &str = "SELECT rank, student_id, score FROM class_leaderboard WHERE class_id = $1 ORDER BY rank LIMIT 10";
 
 pub(crate) fn run(wanted: &Wanted) {
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -48,3 +48,9 @@ pub(crate) fn push_integer(out: &mut String, number: i64) {
     }
     out.push_str(str::from_utf8(&digits[start..]).expect("decimal digits are ASCII"));
 }
+
+/// A text without escapes up to its closing quote, and what follows that.
+pub(crate) fn plain_text(text: &str) -> Option<(&str, &str)> {
+    let end = text.bytes().position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\'))?;
+    Some((&text[..end], text[end..].strip_prefix('"')?))
+}

@@ -7,6 +7,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
+use crate::json_text::plain_text;
+
 /// One mark, as it was written.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct WrittenMark<'a> {
@@ -57,12 +59,6 @@ fn as_we_write_it(text: &str) -> Option<(WrittenMark<'_>, &str)> {
     let (max, rest) = integer(rest.strip_prefix(",\"max\":")?)?;
     let (mark, rest) = plain_text(rest.strip_prefix(",\"mark\":\"")?)?;
     Some((WrittenMark { item: item.into(), points, max, mark: mark.into() }, rest.strip_prefix('}')?))
-}
-
-/// A text without escapes up to its closing quote, and what follows that.
-fn plain_text(text: &str) -> Option<(&str, &str)> {
-    let end = text.bytes().position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\'))?;
-    Some((&text[..end], text[end..].strip_prefix('"')?))
 }
 
 /// An integer, and what follows it.

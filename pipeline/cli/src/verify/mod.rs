@@ -12,7 +12,7 @@ mod lateness;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampNanosecondArray,
+    StringViewArray, TimestampNanosecondArray,
 };
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -328,6 +328,7 @@ fn array(values: &[Made], data_type: &DataType) -> Result<ArrayRef, Mismatch> {
         DataType::Float64 => Arc::new(ints.map(|value| value.map(|value| value as f64)).collect::<Float64Array>()),
         DataType::Timestamp(_, _) => Arc::new(ints.collect::<TimestampNanosecondArray>()),
         DataType::Utf8 => Arc::new(values.iter().map(text).collect::<StringArray>()),
+        DataType::Utf8View => Arc::new(values.iter().map(text).collect::<StringViewArray>()),
         other => return Err(Mismatch(format!("columns of type {other} cannot be verified"))),
     })
 }

@@ -13,6 +13,8 @@
 //!                             + a 1 NULL
 //! ```
 
+mod bucket;
+mod rows;
 mod side;
 #[cfg(test)]
 mod tests;
@@ -97,8 +99,8 @@ impl JoinOperator {
         let right = self.right.delta(right, &mut self.keys)?;
         self.left.state.resize_with(self.keys.len(), Default::default);
         self.right.state.resize_with(self.keys.len(), Default::default);
-        self.left.apply(&left);
-        self.right.apply(&right);
+        self.left.apply(&left)?;
+        self.right.apply(&right)?;
         self.free(&left, &right);
         Ok(())
     }
@@ -119,11 +121,11 @@ impl JoinOperator {
         if self.pairs {
             self.pairs_of(Of::Left, &left, &mut chunks)?;
         }
-        self.left.apply(&left);
+        self.left.apply(&left)?;
         if self.pairs {
             self.pairs_of(Of::Right, &right, &mut chunks)?;
         }
-        self.right.apply(&right);
+        self.right.apply(&right)?;
         self.turned(Of::Left, &right_had, &mut chunks)?;
         self.turned(Of::Right, &left_had, &mut chunks)?;
         if !only_inserts {
@@ -158,7 +160,7 @@ impl JoinOperator {
             return Ok(());
         }
         let changed = delta.take(&UInt32Array::from(changed))?;
-        let partners = other.decode(&partners)?;
+        let partners = other.columns(&partners)?;
         chunks.add(self.ordered(of, changed, partners), weights);
         Ok(())
     }
@@ -201,7 +203,7 @@ impl JoinOperator {
         if rows.is_empty() {
             return Ok(());
         }
-        let columns = side.decode(&rows)?;
+        let columns = side.columns(&rows)?;
         self.alone(of, columns, weights, chunks);
         Ok(())
     }

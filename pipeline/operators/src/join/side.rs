@@ -1,8 +1,10 @@
 //! One side of a join: its configuration, its rows by key, and one step's changes to them.
 
+use super::bucket::Bucket;
+use super::rows::Rows;
 use crate::interner::Interner;
-use crate::row_codec::{EncodedRows, KeyCodec, RowCodec};
-use crate::row_set::RowSet;
+use crate::row_codec::KeyCodec;
+use crate::row_hash::RowHasher;
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
@@ -39,10 +41,10 @@ pub(super) struct Side {
     pub(super) alone: Alone,
     key_columns: Vec<usize>,
     keys: KeyCodec,
-    rows: RowCodec,
-    types: Vec<DataType>,
-    // State: by key id, the rows that have this key.
-    pub(super) state: Vec<RowSet>,
+    hasher: RowHasher,
+    // State: by key id, the rows that have this key; and where they are.
+    pub(super) state: Vec<Bucket>,
+    rows: Rows,
 }
 
 /// The changes of one step to one side.
@@ -50,7 +52,7 @@ pub(super) struct Delta<'a> {
     pub(super) batch: &'a ChangeBatch,
     /// The key of each row; `None` when a part of it is NULL.
     pub(super) keys: Vec<Option<u32>>,
-    pub(super) rows: EncodedRows,
+    hashes: Vec<u128>,
 }
 
 impl Side {
@@ -61,9 +63,9 @@ impl Side {
             alone,
             key_columns: key_columns.to_vec(),
             keys: KeyCodec::new(key_columns, &types.iter().collect::<Vec<_>>())?,
-            rows: RowCodec::new(&types)?,
-            types,
+            hasher: RowHasher::new(&types)?,
             state: Vec::new(),
+            rows: Rows::new(types),
         })
     }
 
@@ -76,7 +78,7 @@ impl Side {
             _ => Some(interner.intern(encoded.row(row))),
         };
         let keys = (0..batch.len()).map(key).collect();
-        Ok(Delta { batch, keys, rows: self.rows.encode(batch.rows().columns())? })
+        Ok(Delta { batch, keys, hashes: self.hasher.hash(batch.rows().columns(), batch.len())? })
     }
 
     fn null_keys(&self, rows: &RecordBatch) -> Option<NullBuffer> {
@@ -87,12 +89,17 @@ impl Side {
     }
 
     /// Applies a step's changes; rows with NULL keys are not kept.
-    pub(super) fn apply(&mut self, delta: &Delta<'_>) {
-        for (row, key) in delta.keys.iter().enumerate() {
+    pub(super) fn apply(&mut self, delta: &Delta<'_>) -> Result<(), ArrowError> {
+        if delta.batch.is_empty() {
+            return Ok(());
+        }
+        let chunk = self.rows.begin(delta.batch.rows().columns(), delta.batch.len());
+        for ((row, key), &hash) in delta.keys.iter().enumerate().zip(&delta.hashes) {
             if let Some(key) = key {
-                self.state[*key as usize].add(delta.rows.row(row), delta.batch.weight(row));
+                self.state[*key as usize].add(hash, delta.batch.weight(row), &mut self.rows, chunk, row);
             }
         }
+        self.rows.settle(chunk)
     }
 
     /// Whether there is a row with this key.
@@ -100,20 +107,23 @@ impl Side {
         !self.state[key as usize].is_empty()
     }
 
-    /// Columns of kept rows.
-    pub(super) fn decode<'a>(&'a self, rows: &[&'a [u8]]) -> Result<Vec<ArrayRef>, ArrowError> {
-        self.rows.decode(rows.iter().copied())
+    /// Columns of kept rows, by their slots.
+    pub(super) fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.rows.columns(slots)
     }
 
     /// This side's columns where it has no row.
     pub(super) fn nulls(&self, count: usize) -> Vec<ArrayRef> {
-        self.types.iter().map(|data_type| new_null_array(data_type, count)).collect()
+        self.rows.types().iter().map(|data_type| new_null_array(data_type, count)).collect()
     }
 }
 
 impl Delta<'_> {
     /// Columns of some of the changed rows.
     pub(super) fn take(&self, rows: &UInt32Array) -> Result<Vec<ArrayRef>, ArrowError> {
+        if rows.len() == self.batch.len() && rows.values().iter().zip(0..).all(|(row, index)| *row == index) {
+            return Ok(self.batch.rows().columns().to_vec());
+        }
         self.batch.rows().columns().iter().map(|column| take(column, rows, None)).collect()
     }
 

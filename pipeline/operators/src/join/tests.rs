@@ -80,8 +80,8 @@ fn left_rows_without_a_partner_are_padded() {
          ---
          - a 1 a Ann
          - a 1 a Amy
-         + a 1 NULL NULL
          + a 3 NULL NULL
+         + a 1 NULL NULL
          ---
          - a 1 NULL NULL
          - NULL 2 NULL NULL",
@@ -206,8 +206,8 @@ fn a_join_without_keys_pairs_everything() {
          ---
          right + c Cy",
         "---
-         + a 1 c Cy
-         + b 2 c Cy",
+         + b 2 c Cy
+         + a 1 c Cy",
     );
 }
 
