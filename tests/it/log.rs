@@ -1,5 +1,6 @@
 //! The contract of an event log, for every log; in the folder, what the commit log promises about its files.
 
+mod faults;
 mod files;
 mod kill;
 

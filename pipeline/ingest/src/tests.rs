@@ -660,6 +660,9 @@ impl EventLog for Counting {
     fn commit_of(&self, topic: TopicId, partition: PartitionId, offset: Offset) -> Result<Option<CommitSeq>, LogError> {
         self.log.commit_of(topic, partition, offset)
     }
+    fn stalled(&self) -> Option<String> {
+        self.log.stalled()
+    }
     fn size(&self) -> chalk_log::LogSize {
         self.log.size()
     }

@@ -220,6 +220,8 @@ impl Future for Pending {
 /// - **Bounded.** [`EventLog::append`] blocks while too much is waiting to be written. Neither memory nor the time to open
 ///   grows with history.
 /// - **Fail-stop.** After a failed write or sync every later append fails; reads go on.
+/// - **A full disk is waited for.** Appends stay in their places until there is room again, then go on; see
+///   [`EventLog::stalled`].
 pub trait EventLog: Send + Sync {
     /// Takes a place in the order. Blocks while the queue is full: never call it on an async task's thread.
     ///
@@ -297,6 +299,9 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// As for [`EventLog::read`].
     fn commit_of(&self, topic: TopicId, partition: PartitionId, offset: Offset) -> Result<Option<CommitSeq>, LogError>;
+
+    /// Why appends wait although nothing has failed: the disk is full.
+    fn stalled(&self) -> Option<String>;
 
     /// How large it is.
     fn size(&self) -> LogSize;

@@ -6,6 +6,7 @@
 //! Object stores by URL (for history and photos) join it here when something reads or writes them.
 
 mod local;
+pub mod memory;
 pub mod runs;
 mod storage;
 

@@ -34,6 +34,7 @@ use shared::{Shared, State};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tail_cache::TailCache;
 use tokio::sync::{oneshot, watch};
 use writer::{Writer, begin_segment};
@@ -55,6 +56,8 @@ pub struct LogOptions {
     pub footers_bytes_max: usize,
     /// Appends that may wait for the writer, in bytes of memory that they take.
     pub queue_bytes_max: usize,
+    /// On a full disk what could not be written is tried again so often.
+    pub full_disk_pause: Duration,
     /// Where `commit_time` comes from.
     pub clock: Clock,
 }
@@ -68,6 +71,7 @@ impl LogOptions {
             cache_bytes_max: 64 << 20,
             footers_bytes_max: 32 << 20,
             queue_bytes_max: 64 << 20,
+            full_disk_pause: Duration::from_millis(200),
             clock,
         }
     }
@@ -92,10 +96,26 @@ impl CommitLog {
     pub fn open(directory: &Path, holder: &Holder, options: LogOptions) -> Result<Self, LogError> {
         let storage: Arc<dyn Storage> = Arc::new(LocalFiles::at(&directory.join("log"))?);
         let fence = Fence::take(directory, holder)?;
+        Self::start(storage, node_of(directory), Some(fence), options)
+    }
+
+    /// Opens the log in a storage of whatever kind. Nobody keeps others from writing to it.
+    ///
+    /// # Errors
+    /// When the log is damaged or of another format.
+    pub fn open_in(storage: Arc<dyn Storage>, options: LogOptions) -> Result<Self, LogError> {
+        Self::start(storage, [0; 16], None, options)
+    }
+
+    fn start(
+        storage: Arc<dyn Storage>,
+        node: [u8; 16],
+        fence: Option<Fence>,
+        options: LogOptions,
+    ) -> Result<Self, LogError> {
         let recovered = recovery::recover(&*storage)?;
         let (last_commit, last_time) = (recovered.last_commit, recovered.last_time);
         let (shared, durable, open) = share(recovered, &storage, &options);
-        let node = node_of(directory);
         let open = match open {
             None => None,
             Some((index, HasHeader(false))) => Some(begin_segment(&*storage, &shared, node, index, true)?),
@@ -113,6 +133,7 @@ impl CommitLog {
             clock: options.clock,
             node,
             segment_bytes_max: options.segment_bytes_max,
+            full_disk_pause: options.full_disk_pause,
             open,
             next: last_commit.next(),
             last_time,
@@ -122,13 +143,13 @@ impl CommitLog {
         let writer = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run(&waiting))
-            .map_err(|source| StorageError { operation: "start a thread for", path: directory.to_owned(), source })?;
+            .map_err(|source| StorageError { operation: "start a thread for", path: "the log".into(), source })?;
         Ok(Self {
             shared,
             queue,
             catalog_writer: Mutex::new(()),
             durable,
-            fence: Mutex::new(Some(fence)),
+            fence: Mutex::new(fence),
             writer: Mutex::new(Some(writer)),
         })
     }
@@ -193,6 +214,7 @@ fn share(
         control: found.control,
         cache: TailCache::new(options.cache_bytes_max),
         stopped: None,
+        stalled: None,
     };
     let footers = Footers::new(Arc::clone(storage), options.footers_bytes_max);
     (Arc::new(Shared::new(state, footers, durable_sender)), durable, found.open)
@@ -378,6 +400,10 @@ impl EventLog for CommitLog {
     fn commit_of(&self, topic: TopicId, partition: PartitionId, offset: Offset) -> Result<Option<CommitSeq>, LogError> {
         let found = self.shared.frames_from((topic, partition), offset, 1)?;
         Ok(found.and_then(|(_, frames, _)| Some(frames.first()?.commit)))
+    }
+
+    fn stalled(&self) -> Option<String> {
+        self.shared.state().stalled.clone()
     }
 
     fn size(&self) -> LogSize {

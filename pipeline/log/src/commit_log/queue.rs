@@ -6,6 +6,7 @@ use chalk_catalog::{ControlEvent, SchemaId, TopicId};
 use chalk_event::{EventTime, PartitionId};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A frame with its body.
@@ -110,6 +111,15 @@ impl Queue {
         (!group.is_empty()).then_some(group)
     }
 
+    /// Waits for a time, or until the queue is closed; says whether it is.
+    pub(super) fn closed_within(&self, time: Duration) -> bool {
+        let (state, _) = self
+            .taken
+            .wait_timeout_while(self.state(), time, |state| !state.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.closed
+    }
+
     /// Takes no more appends; what waits can still be taken.
     pub(super) fn close(&self) {
         self.state().closed = true;
@@ -122,7 +132,6 @@ impl Queue {
 mod tests {
     use super::*;
     use std::sync::mpsc::channel;
-    use std::time::Duration;
 
     fn waiting(bytes: usize) -> Waiting {
         let frame = EncodedFrame {

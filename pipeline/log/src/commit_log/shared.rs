@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) control: Control,
     pub(super) cache: TailCache,
     pub(super) stopped: Option<String>,
+    /// Why the writer waits, if it does.
+    pub(super) stalled: Option<String>,
 }
 
 impl Shared {

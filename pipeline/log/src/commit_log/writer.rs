@@ -13,7 +13,9 @@ use chalk_catalog::ControlEvent;
 use chalk_event::{CommitSeq, IngestTime, Offset};
 use chalk_store::{AppendFile, Storage};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A group commit takes no more than this many bytes of bodies, so that one does not wait for ever larger ones.
 const GROUP_BYTES_MAX: usize = 16 << 20;
@@ -28,6 +30,7 @@ pub(super) struct Writer {
     pub(super) clock: super::Clock,
     pub(super) node: [u8; 16],
     pub(super) segment_bytes_max: u64,
+    pub(super) full_disk_pause: Duration,
     // state
     /// The segment that is written to: the one whose index the readers have as the open one.
     pub(super) open: Option<Box<dyn AppendFile>>,
@@ -40,7 +43,7 @@ impl Writer {
     /// Runs until the queue is closed or something failed; after a failure every append is refused.
     pub(super) fn run(mut self, queue: &Queue) {
         while let Some(group) = queue.take(GROUP_BYTES_MAX) {
-            if let Err(error) = self.commit(group) {
+            if let Err(error) = self.commit(group, queue) {
                 self.shared.stop(&error);
                 queue.close();
                 while let Some(group) = queue.take(usize::MAX) {
@@ -53,8 +56,20 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, mut group: Vec<Waiting>) -> Result<(), LogError> {
-        let answers = match self.write(&mut group) {
+    fn commit(&mut self, mut group: Vec<Waiting>, queue: &Queue) -> Result<(), LogError> {
+        let mut written = self.write(&mut group);
+        while let Err(error) = &written
+            && is_full(error)
+            && self.undo().is_ok()
+        {
+            self.shared.state_mut().stalled = Some(error.to_string());
+            if queue.closed_within(self.full_disk_pause) {
+                break;
+            }
+            written = self.write(&mut group);
+        }
+        self.shared.state_mut().stalled = None;
+        let answers = match written {
             Ok(answers) => answers,
             Err(error) => {
                 for waiting in group {
@@ -67,6 +82,20 @@ impl Writer {
             // Whoever appended may have gone; the append stands all the same.
             let _ = waiting.answer.send(Ok(answer));
         }
+        Ok(())
+    }
+
+    /// Takes back what a write on a full disk has left, so that it can be tried again.
+    fn undo(&mut self) -> Result<(), LogError> {
+        let open = self.shared.state().open.as_ref().map(|open| (open.segment.name.clone(), open.index.end()));
+        self.open = match open {
+            Some((name, end)) => Some(self.storage.reopen(&name, end)?),
+            None => {
+                // A segment that could not be begun.
+                self.storage.remove(&name_of(self.next))?;
+                None
+            }
+        };
         Ok(())
     }
 
@@ -177,6 +206,13 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Whether a write failed for want of room, and nothing else is in doubt: after a failed sync something is.
+fn is_full(error: &LogError) -> bool {
+    matches!(error, LogError::Storage(failed)
+        if matches!(failed.source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            && matches!(failed.operation, "write" | "create"))
 }
 
 /// Writes the header of the segment of an index, which readers have as the open one from here on.
