@@ -9,6 +9,7 @@ mod docs;
 mod homework_words;
 mod licences;
 mod log;
+mod log_tools;
 mod looking;
 mod program;
 mod restart;

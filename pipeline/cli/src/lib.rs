@@ -53,6 +53,12 @@ enum Command {
     Tail(command::tail::Tail),
     /// Show how the pipelines of a data directory are doing.
     Status(command::status::Status),
+    /// Check the log, look into its segments.
+    #[command(subcommand)]
+    Log(command::log::Log),
+    /// Look at the checkpoint that a start begins with.
+    #[command(subcommand)]
+    Checkpoint(command::checkpoint::Checkpoint),
     /// Compute the views again from the log alone, up to a point, and show them; nothing is written.
     Replay(command::replay::Replay),
 }
@@ -86,6 +92,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Topics(topics) => topics.run(),
         Command::Tail(tail) => tail.run(),
         Command::Status(status) => status.run(),
+        Command::Log(log) => log.run(),
+        Command::Checkpoint(checkpoint) => checkpoint.run(),
         Command::Replay(replay) => replay.run(),
     };
     match outcome {

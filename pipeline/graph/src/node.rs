@@ -109,6 +109,8 @@ pub struct Aggregate {
     pub calls: Vec<AggregateCall>,
     /// Whether panes are emitted once, when the watermark closes them.
     pub close: Option<CloseWindows>,
+    /// Whether the input never retracts a row, so that what could only be needed then is not kept.
+    pub append_only_input: bool,
 }
 
 /// One aggregate of a group.

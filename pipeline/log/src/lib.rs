@@ -19,13 +19,17 @@
 //!   sealed      finding things in sealed segments; lru: what of their footers stays in memory
 //!   reader      frames from a file
 //!   recovery    opening a directory, cutting an unacknowledged tail
+//!   verify      reading all of a directory, cutting off a damaged end
 //!   fence       one writer per directory
 //! ```
 
 mod commit_log;
 mod contract;
 
-pub use commit_log::{CommitLog, Holder, LogOptions, read_holder};
+pub use commit_log::{
+    CommitLog, CommitReport, CutOff, FrameReport, Holder, LogOptions, SegmentReport, inspect, read_holder, repair_tail,
+    verify,
+};
 pub use contract::{
     Append, Appended, Commit, EventLog, Frame, FrameToAppend, LogError, LogSize, PartitionSize, Pending,
 };

@@ -150,7 +150,8 @@ fn the_exchange_keeps_keys_together_and_order_within_them() {
 
 #[test]
 fn keys_say_how_to_shard() {
-    let aggregate = |keys| NodeKind::Aggregate(Aggregate { keys, calls: vec![], close: None });
+    let aggregate =
+        |keys| NodeKind::Aggregate(Aggregate { keys, calls: vec![], close: None, append_only_input: false });
     let join = Join { kind: JoinKind::Inner, left_keys: vec![1], right_keys: vec![0] };
     let rank = Rank { partition: vec![1], order: vec![], functions: vec![] };
     for (kind, keys) in [

@@ -244,7 +244,8 @@ impl Query<'_> {
         let append_only = close.is_some();
         let input = self.just_columns(input, &wanted, over)?;
         let schema = Arc::clone(aggregate.schema.inner());
-        let kind = NodeKind::Aggregate(graph::Aggregate { keys, calls, close });
+        let append_only_input = self.append_only(input);
+        let kind = NodeKind::Aggregate(graph::Aggregate { keys, calls, close, append_only_input });
         Ok(self.add(kind, vec![input], schema, append_only))
     }
 

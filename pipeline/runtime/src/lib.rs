@@ -26,7 +26,7 @@ mod source;
 mod stats;
 mod steps;
 
-pub use checkpoint::Checkpoints;
+pub use checkpoint::{CheckpointReport, Checkpoints};
 pub use error::RuntimeError;
 pub use pipeline::{Handle, Options, Pipeline, start};
 pub use replay::{ReplayOptions, Replayed, replay};

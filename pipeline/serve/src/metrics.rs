@@ -213,6 +213,8 @@ fn log(registry: &mut Registry, app: &App) {
     let late = ConstCounter::new(of_system(SystemTopic::LateRows));
     registry.register("late_rows", "Rows after their window had closed, since the log was made", late);
     let number = |number: u64| ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
+    let stalled = ConstGauge::new(i64::from(log.stalled().is_some()));
+    registry.register("log_stalled", "1 while appends wait for room on the disk", stalled);
     registry.register("commit_durable", "The last durable commit", number(log.durable().borrow().0));
     registry.register("commit_visible", "The last commit whose rows are in the views", number(snapshot.upto.0));
     registry.register(

@@ -1,9 +1,11 @@
 //! One file per subcommand.
 
 pub(crate) mod append;
+pub(crate) mod checkpoint;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod generate;
+pub(crate) mod log;
 pub(crate) mod query;
 pub(crate) mod replay;
 pub(crate) mod run;
@@ -42,6 +44,12 @@ impl DataArgument {
 
     /// Its log as it is now, to be read, whether or not a server runs on it.
     pub(crate) fn look(&self) -> Result<CommitLog, CliError> {
+        self.check_log()?;
+        Ok(CommitLog::look(&self.data, &LogOptions::new(system_clock()))?)
+    }
+
+    /// That there is a data directory with a log.
+    pub(crate) fn check_log(&self) -> Result<(), CliError> {
         self.check_exists()?;
         if !self.data.join("log").is_dir() {
             return Err(CliError::other(format!(
@@ -49,7 +57,7 @@ impl DataArgument {
                 self.data.display()
             )));
         }
-        Ok(CommitLog::look(&self.data, &LogOptions::new(system_clock()))?)
+        Ok(())
     }
 }
 

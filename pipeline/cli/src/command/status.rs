@@ -109,6 +109,7 @@ fn running(address: &str) -> Result<Value, CliError> {
         "held_by": held_by.as_ref().map(|(table, _)| table),
         "views": status["views"],
         "checkpoint": pipeline["checkpoint"],
+        "stalled": status["stalled"],
         "failure": status["failure"],
     }))
 }
@@ -185,6 +186,9 @@ impl Lines {
             return;
         }
         self.add(&name, format!("{at}: {} behind", counted(pipeline["lag"].as_u64().unwrap_or(0), "commit")));
+        if let Some(stalled) = pipeline["stalled"].as_str() {
+            self.add("  waiting", stalled);
+        }
         if let Some(failure) = pipeline["failure"].as_str() {
             self.add("  failed", failure);
         }

@@ -15,9 +15,11 @@ mod sealed;
 mod segment;
 mod shared;
 mod tail_cache;
+mod verify;
 mod writer;
 
 pub use fence::{Holder, read_holder};
+pub use verify::{CommitReport, CutOff, FrameReport, SegmentReport, inspect, repair_tail, verify};
 
 use crate::contract::{Append, Commit, EventLog, Frame, FrameToAppend, LogError, LogSize, PartitionSize, Pending};
 use chalk_catalog::{ControlEvent, Journal, SystemTopic, TopicDef, TopicId, TopicSchema, Topics};

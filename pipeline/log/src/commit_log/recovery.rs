@@ -76,14 +76,14 @@ pub(super) fn recover(storage: &dyn Storage) -> Result<Recovered, LogError> {
     }
     let mut index = Index::new(last.first);
     if has_header {
-        Scan { segment: &last, len, window: Vec::new(), window_at: 0 }.commits(&mut index, &mut recovered)?;
+        Scan::new(&last, len).commits(&mut index, &mut recovered)?;
     }
     recovered.open = Some((index, HasHeader(has_header)));
     Ok(recovered)
 }
 
 /// The segments in the folder, by their names.
-fn firsts(storage: &dyn Storage) -> Result<Vec<CommitSeq>, LogError> {
+pub(super) fn firsts(storage: &dyn Storage) -> Result<Vec<CommitSeq>, LogError> {
     let names = storage.list()?;
     let segments = names.into_iter().filter(|name| name.ends_with(".log"));
     let first = |name: String| {
@@ -153,16 +153,21 @@ impl Recovered {
 }
 
 /// Reads the commits of a segment that is not sealed.
-struct Scan<'a> {
+pub(super) struct Scan<'a> {
     segment: &'a SegmentFile,
     len: u64,
     window: Vec<u8>,
     window_at: u64,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    /// Of the first `len` bytes of a segment.
+    pub(super) fn new(segment: &'a SegmentFile, len: u64) -> Self {
+        Self { segment, len, window: Vec::new(), window_at: 0 }
+    }
+
     /// Bytes of the file, which must have them.
-    fn bytes(&mut self, position: u64, bytes: usize) -> Result<&[u8], LogError> {
+    pub(super) fn bytes(&mut self, position: u64, bytes: usize) -> Result<&[u8], LogError> {
         let at_hand = position.checked_sub(self.window_at).map(|at| at as usize);
         if let Some(at) = at_hand.filter(|at| at + bytes <= self.window.len()) {
             return Ok(&self.window[at..at + bytes]);
@@ -201,7 +206,10 @@ impl Scan<'_> {
 
     /// The whole commit at `position`, bodies checked, with those of control events; or what is wrong with it.
     #[expect(clippy::type_complexity, reason = "a commit, or what is wrong with it, or why it cannot be read")]
-    fn commit(&mut self, position: u64) -> Result<Result<(CommitHead, Vec<Vec<u8>>), &'static str>, LogError> {
+    pub(super) fn commit(
+        &mut self,
+        position: u64,
+    ) -> Result<Result<(CommitHead, Vec<Vec<u8>>), &'static str>, LogError> {
         const CUT_OFF: &str = "the commit is cut off";
         let left = self.len - position;
         let prefix = self.bytes(position, left.min(8) as usize)?;
@@ -230,7 +238,7 @@ impl Scan<'_> {
     }
 
     /// Whether a whole commit later than `expected` stands anywhere after `position`.
-    fn later_commit(&mut self, position: u64, expected: CommitSeq) -> Result<bool, LogError> {
+    pub(super) fn later_commit(&mut self, position: u64, expected: CommitSeq) -> Result<bool, LogError> {
         let bytes = (self.len - position).min(2 * COMMIT_BYTES_MAX as u64) as usize;
         let bytes = self.segment.read(position, bytes)?;
         for (at, _) in bytes.windows(4).enumerate().skip(1).filter(|(_, window)| window == b"CMT1") {

@@ -41,6 +41,13 @@ pub(super) struct Summary {
     footer_at: u64,
 }
 
+impl Summary {
+    /// Where the commits end and the footer begins.
+    pub(super) fn footer_at(&self) -> u64 {
+        self.footer_at
+    }
+}
+
 impl SegmentFile {
     pub(super) fn open(storage: &dyn Storage, first: CommitSeq) -> Result<Self, LogError> {
         let name = name_of(first);

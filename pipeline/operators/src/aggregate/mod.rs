@@ -76,7 +76,7 @@ impl AggregateOperator {
         let accumulators = aggregate
             .calls
             .iter()
-            .map(|call| accumulator(call, &types, aggregate.close.is_some()))
+            .map(|call| accumulator(call, &types, aggregate.append_only_input))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| output.arrow(error))?;
         if let Some(close) = &aggregate.close

@@ -37,7 +37,7 @@ use chalk_event::{ChangeBatch, CommitSeq, Epoch, Watermark};
 use chalk_graph::NodeId;
 use chalk_operators::GroupState;
 use chalk_store::Storage;
-use chalk_store::runs::RunError;
+use chalk_store::runs::{Run, RunError, RunInfo};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,32 @@ pub struct Checkpoints {
     pub write: bool,
 }
 
+/// What a checkpoint is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointReport {
+    /// The epoch whose state it has.
+    pub epoch: Epoch,
+    /// The last commit of that.
+    pub upto: CommitSeq,
+    /// The fingerprint of the graph that it is of.
+    pub graph: String,
+    /// Its runs, oldest first.
+    pub runs: Vec<RunInfo>,
+}
+
 impl Checkpoints {
+    /// What the last checkpoint in a folder is made of, if there is one.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn report(storage: &dyn Storage) -> Result<Option<CheckpointReport>, String> {
+        let Some(manifest) = Manifest::read(storage).map_err(|error| error.to_string())? else { return Ok(None) };
+        let info = |name: &String| Run::open(storage, name).map(|run| run.info().clone());
+        let runs = manifest.runs.iter().map(info).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let (epoch, upto) = (Epoch(manifest.epoch), CommitSeq(manifest.upto));
+        Ok(Some(CheckpointReport { epoch, upto, graph: manifest.fingerprint, runs }))
+    }
+
     /// The epoch and last commit of the last checkpoint in a folder, if there is one.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub(super) async fn status(State(app): State<App>) -> Json<Value> {
         "upto": snapshot.upto.0,
         "settled": snapshot.settled.0,
         "durable": app.door.log().durable().borrow().0,
+        "stalled": app.door.log().stalled(),
         "views": rows,
         "queries_running": app.queries.running(),
         "pipeline": report.as_ref().map(|report| pipeline(&report.status)),
@@ -52,7 +53,7 @@ fn pipeline(status: &Status) -> Value {
 }
 
 pub(super) async fn healthz(State(app): State<App>) -> (StatusCode, String) {
-    match (app.report)().and_then(|report| report.failure) {
+    match (app.report)().and_then(|report| report.failure).or_else(|| app.door.log().stalled()) {
         None => (StatusCode::OK, "ok".to_owned()),
         Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, failure),
     }
