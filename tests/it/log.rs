@@ -5,7 +5,7 @@ mod files;
 mod kill;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt64Array, new_null_array};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use chalk_catalog::{CommittedEpoch, ControlEvent, SourcePosition, SystemTopic, TopicDef, TopicId, TopicSchema};
 use chalk_event::{CommitSeq, Epoch, EventTime, IngestTime, Offset, PartitionId};
 use chalk_log::{
@@ -331,6 +331,31 @@ fn a_schema_can_grow() {
     });
 }
 
+/// Written in one schema and read in the next: promoted, left out, filled in.
+#[test]
+fn earlier_events_are_read_by_the_later_schema() {
+    check_reopened(|open| {
+        let log = open();
+        let topic = notes(&*log);
+        append(&*log, vec![frame(&topic, 0, 0..2)]);
+        let later = r#"{"event_type":"note","partitions":2,"fields":[
+            {"name":"n","type":"double"},{"name":"points","type":"long","default":7},{"name":"tag","type":"string","default":"none"}]}"#;
+        let later = log.ensure_topic("notes", later, TopicSchema::NO_ENVELOPE).expect("a schema that can follow");
+        let check = |log: &dyn EventLog| {
+            let frames = log.read_partition(topic.id, PartitionId(0), Offset(0), usize::MAX).expect("readable frames");
+            let rows = &frames[0].1.rows;
+            assert_eq!(rows.schema_ref(), later.schema.arrow());
+            let column = |name: &str| rows.column_by_name(name).expect("a column");
+            assert_eq!(column("n").as_primitive::<Float64Type>().values(), &[0.0, 1.0]);
+            assert_eq!(column("points").as_primitive::<Int64Type>().values(), &[7, 7]);
+            assert_eq!(column("tag").as_string::<i32>().value(1), "none");
+        };
+        check(&*log);
+        drop(log);
+        check(&*open());
+    });
+}
+
 fn check_incompatible(avsc: &str, why: &str) {
     check(|log| {
         let topic = notes(&**log);
@@ -345,15 +370,21 @@ fn check_incompatible(avsc: &str, why: &str) {
 fn a_schema_cannot_change_so_that_earlier_events_could_not_be_read() {
     let fields = |fields: &str| format!(r#"{{"event_type":"note","partitions":2,"fields":[{fields}]}}"#);
     let (n, text) = (r#"{"name":"n","type":"long"}"#, r#"{"name":"text","type":["null","string"]}"#);
-    check_incompatible(&fields(n), "field 'text' is gone");
-    check_incompatible(&fields(&format!(r#"{{"name":"n","type":"string"}},{text}"#)), "field 'n' has another type");
+    check_incompatible(
+        &fields(&format!(r#"{{"name":"n","type":"string"}},{text}"#)),
+        "field 'n' was an integer of 64 bits and is now a string",
+    );
     check_incompatible(
         &fields(&format!(r#"{n},{{"name":"text","type":"string"}}"#)),
         "field 'text' was optional and is now required",
     );
     check_incompatible(
         &fields(&format!(r#"{n},{text},{{"name":"who","type":"string"}}"#)),
-        "new field 'who' is required, but earlier events do not have it",
+        "new field 'who' is required, but earlier events do not have it: give it a default, or make it optional",
+    );
+    check_incompatible(
+        &fields(&format!(r#"{n},{text}"#)).replace(r#""partitions":2"#, r#""partitions":3"#),
+        "partitions were 2 and are now 3: a topic keeps those it was made with",
     );
 }
 

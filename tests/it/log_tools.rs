@@ -1,4 +1,4 @@
-//! `chalk log` and `chalk checkpoint`: what they find in good files and in damaged ones, and what a repair leaves.
+//! `chalk log`, `chalk checkpoint` and `chalk schema`: what they find in good files and in damaged ones, and what a repair leaves.
 
 use crate::program::Folder;
 use serde_json::Value;
@@ -133,4 +133,24 @@ fn a_checkpoint_is_listed() {
     let nowhere = empty.chalk(&["log", "verify", "--data", "data"]);
     assert_eq!(nowhere.code, Some(2));
     assert!(nowhere.err.contains("has no log"), "{}", nowhere.err);
+}
+
+#[test]
+fn schemas_that_cannot_change_are_named_before_a_run_is_tried() {
+    let folder = five();
+    let unchanged = folder.chalk(&["schema", "check", "--data", "data"]).done();
+    assert_eq!(unchanged, "readings: as it is\n");
+    folder.write("schemas/readings.avsc", SCHEMA.replace(r#""pages", "type": "long""#, r#""pages", "type": "double""#));
+    let promoted = folder.chalk(&["schema", "check", "--data", "data"]).done();
+    assert_eq!(promoted, "readings: can change\n  field 'pages' was an integer of 64 bits and is now a number\n");
+    folder.write("schemas/readings.avsc", SCHEMA.replace(r#""pages", "type": "long""#, r#""pages", "type": "int""#));
+    let ran = folder.chalk(&["schema", "check", "--data", "data"]);
+    assert_eq!(ran.code, Some(1));
+    let broken = "readings: cannot change like this\n  cannot: field 'pages' was an integer of 64 bits and is now an integer of 32 bits\n";
+    assert_eq!(ran.out, broken);
+    assert!(ran.err.contains("1 topic cannot change like this: a run would refuse to start"), "{}", ran.err);
+    let refused = folder.chalk(&["run", "reading.sql", "--data", "data", "--drain"]);
+    assert_eq!(refused.code, Some(2));
+    let nowhere = folder.chalk(&["schema", "check", "--data", "elsewhere"]).done();
+    assert_eq!(nowhere, "readings: new\n");
 }

@@ -10,6 +10,7 @@
 
 mod avro;
 mod control;
+mod evolution;
 mod function;
 mod journal;
 mod schema;
@@ -17,6 +18,7 @@ mod topic;
 
 pub use avro::{AvroField, AvroType};
 pub use control::ControlEvent;
+pub use evolution::{Evolution, SchemaBreak};
 pub use function::FunctionIdentity;
 pub use journal::{CommittedEpoch, Journal, SourcePosition};
 pub use schema::{Column, ColumnType, RecordField, RecordSchema, Reference, SchemaError, TopicSchema};

@@ -1,6 +1,7 @@
 //! A topic's schema: the records it can hold and the flat columns that store them.
 
 use crate::avro::{AvroField, AvroType};
+use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -136,6 +137,14 @@ pub struct RecordSchema {
     pub idempotency_key: Vec<usize>,
 }
 
+impl RecordSchema {
+    /// What stands for a column that is left out, unless that is null.
+    fn default_of(&self, column: usize) -> Option<&Value> {
+        let field = self.fields.iter().find(|field| field.column == column)?;
+        field.default.as_ref().filter(|default| !default.is_null())
+    }
+}
+
 /// All kinds of event of a topic, and the columns that store them.
 #[derive(Clone, Debug)]
 pub struct TopicSchema {
@@ -208,6 +217,39 @@ impl TopicSchema {
     #[must_use]
     pub fn column_index(&self, name: &str) -> Option<usize> {
         self.by_column.get(name).copied()
+    }
+
+    /// What stands for a column in events that were written before it was added: a default that all records give. `None` when there is
+    /// none, or when it is null.
+    #[must_use]
+    pub fn default_of(&self, column: usize) -> Option<&Value> {
+        let mut defaults = self.records.iter().map(|record| record.default_of(column));
+        let first = defaults.next().flatten()?;
+        defaults.all(|default| default == Some(first)).then_some(first)
+    }
+
+    /// Whether it says the same about events as another.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        (&self.records, &self.columns, self.partitions) == (&other.records, &other.columns, other.partitions)
+    }
+
+    /// [`TopicSchema::default_of`] for so many rows; `None` also when the default is no value of the column.
+    #[must_use]
+    pub fn defaults(&self, column: usize, rows: usize) -> Option<ArrayRef> {
+        let default = self.default_of(column)?;
+        Some(match self.columns[column].column_type {
+            ColumnType::Boolean => Arc::new(BooleanArray::from(vec![default.as_bool()?; rows])),
+            ColumnType::Int => Arc::new(Int32Array::from(vec![i32::try_from(default.as_i64()?).ok()?; rows])),
+            ColumnType::Long => Arc::new(Int64Array::from(vec![default.as_i64()?; rows])),
+            ColumnType::Float => Arc::new(Float32Array::from(vec![default.as_f64()? as f32; rows])),
+            ColumnType::Double => Arc::new(Float64Array::from(vec![default.as_f64()?; rows])),
+            ColumnType::Text | ColumnType::Uuid | ColumnType::Word(_) => {
+                Arc::new(StringArray::from(vec![default.as_str()?; rows]))
+            }
+            ColumnType::Json(_) => Arc::new(StringArray::from(vec![default.to_string(); rows])),
+            ColumnType::Timestamp => return None,
+        })
     }
 
     /// The Arrow schema of stored batches: the columns, then [`Self::REST`] and [`Self::CONTENT`].

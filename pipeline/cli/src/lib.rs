@@ -53,6 +53,9 @@ enum Command {
     Tail(command::tail::Tail),
     /// Show how the pipelines of a data directory are doing.
     Status(command::status::Status),
+    /// Check whether schemas can change as a project's files say.
+    #[command(subcommand)]
+    Schema(command::schema::Schema),
     /// Check the log, look into its segments.
     #[command(subcommand)]
     Log(command::log::Log),
@@ -92,6 +95,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Topics(topics) => topics.run(),
         Command::Tail(tail) => tail.run(),
         Command::Status(status) => status.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Log(log) => log.run(),
         Command::Checkpoint(checkpoint) => checkpoint.run(),
         Command::Replay(replay) => replay.run(),

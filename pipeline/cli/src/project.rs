@@ -50,6 +50,19 @@ impl ProjectFiles {
         Ok(files)
     }
 
+    /// Reads a directory of schemas alone.
+    ///
+    /// # Errors
+    /// When it is none, or a file cannot be read.
+    pub fn of_schemas(directory: &Path) -> Result<Self, CliError> {
+        let mut files = Self { directory: PathBuf::from("."), envelope: empty_envelope(), ..Self::default() };
+        files.read_schemas(directory)?;
+        if files.schemas.is_empty() {
+            return Err(CliError::other(format!("there is no .avsc file in {}", directory.display())));
+        }
+        Ok(files)
+    }
+
     fn read_schemas(&mut self, directory: &Path) -> Result<(), CliError> {
         let entries = fs::read_dir(directory).map_err(|error| cannot_read(directory, &error))?;
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();

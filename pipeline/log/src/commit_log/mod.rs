@@ -22,7 +22,7 @@ pub use fence::{Holder, read_holder};
 pub use verify::{CommitReport, CutOff, FrameReport, SegmentReport, inspect, repair_tail, verify};
 
 use crate::contract::{Append, Commit, EventLog, Frame, FrameToAppend, LogError, LogSize, PartitionSize, Pending};
-use chalk_catalog::{ControlEvent, Journal, SystemTopic, TopicDef, TopicId, TopicSchema, Topics};
+use chalk_catalog::{ControlEvent, Evolution, Journal, SystemTopic, TopicDef, TopicId, TopicSchema, Topics};
 use chalk_event::{CommitSeq, IngestTime, Offset, PartitionId};
 use chalk_store::{LocalFiles, Storage, StorageError};
 use fence::Fence;
@@ -245,25 +245,6 @@ fn encode(frame: FrameToAppend) -> Result<EncodedFrame, LogError> {
     Ok(EncodedFrame { topic, partition, schema, event_times, row_count, body, body_crc, kept })
 }
 
-/// Says why frames of `old` could not be read as `new`.
-fn incompatible(old: &TopicSchema, new: &TopicSchema) -> Option<String> {
-    for column in &old.columns {
-        let kept = new.column_index(&column.name).map(|index| &new.columns[index]);
-        match kept {
-            None => return Some(format!("field '{}' is gone", column.name)),
-            Some(kept) if kept.column_type.arrow() != column.column_type.arrow() => {
-                return Some(format!("field '{}' has another type", column.name));
-            }
-            Some(kept) if column.nullable && !kept.nullable => {
-                return Some(format!("field '{}' was optional and is now required", column.name));
-            }
-            Some(_) => {}
-        }
-    }
-    let added = new.columns.iter().find(|column| !column.nullable && old.column_index(&column.name).is_none());
-    added.map(|column| format!("new field '{}' is required, but earlier events do not have it", column.name))
-}
-
 impl EventLog for CommitLog {
     fn append(&self, append: Append) -> Result<Pending, LogError> {
         let catalog = SystemTopic::Catalog;
@@ -284,13 +265,14 @@ impl EventLog for CommitLog {
         let (next_topic, next_schema) = topics.next_ids();
         let (avsc, envelope) = (avsc.to_owned(), envelope.to_owned());
         let event = match topics.by_name(name) {
-            Some(topic) if topic.schema.columns == wanted.columns && topic.schema.records == wanted.records => {
-                return Ok(topic.clone());
-            }
+            Some(topic) if topic.schema.same_as(&wanted) => return Ok(topic.clone()),
             Some(topic) => {
-                if let Some(why) = incompatible(&topic.schema, &wanted) {
+                let breaks = Evolution::of(&topic.schema, &wanted).breaks;
+                if !breaks.is_empty() {
+                    let why: Vec<String> = breaks.iter().map(ToString::to_string).collect();
                     return Err(LogError::Schema(format!(
-                        "the schema of topic '{name}' cannot change like this: {why}"
+                        "the schema of topic '{name}' cannot change like this: {}",
+                        why.join("; ")
                     )));
                 }
                 ControlEvent::SchemaChanged { topic: topic.id, schema: next_schema, avsc, envelope }

@@ -5,6 +5,7 @@ use super::index::FrameToRead;
 use super::segment::SegmentFile;
 use crate::contract::{Frame, LogError};
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::cast;
 use arrow::datatypes::FieldRef;
 use chalk_catalog::{SchemaId, TopicId, Topics};
 use std::sync::Arc;
@@ -62,7 +63,8 @@ fn decode(segment: &SegmentFile, frame: &FrameToRead, body: &[u8], topics: &Topi
     Ok(Frame { topic: frame.topic, partition: frame.partition, base_offset: frame.base_offset, rows })
 }
 
-/// Rows in the columns that their topic has now: those of an earlier schema are matched by name, NULL where there was none.
+/// Rows in the columns that their topic has now, by Avro's rules for reading what another schema wrote: matched by name, promoted to
+/// wider types, and with defaults, or NULL, where there was no such column.
 pub(super) fn in_present_schema(
     rows: RecordBatch,
     topic: TopicId,
@@ -73,12 +75,18 @@ pub(super) fn in_present_schema(
         return Ok(rows);
     };
     let column = |field: &FieldRef| match rows.column_by_name(field.name()) {
-        Some(column) => Arc::clone(column),
-        None => new_null_array(field.data_type(), rows.num_rows()),
+        Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
+        Some(column) => cast(column, field.data_type()),
+        None => {
+            let index = topic.schema.column_index(field.name());
+            let defaults = index.and_then(|index| topic.schema.defaults(index, rows.num_rows()));
+            Ok(defaults.unwrap_or_else(|| new_null_array(field.data_type(), rows.num_rows())))
+        }
     };
     let schema = topic.schema.arrow();
-    let columns: Vec<ArrayRef> = schema.fields().iter().map(column).collect();
-    RecordBatch::try_new(Arc::clone(schema), columns)
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<ArrayRef>, _>>();
+    columns
+        .and_then(|columns| RecordBatch::try_new(Arc::clone(schema), columns))
         .map_err(|error| LogError::Batch { operation: "decode", message: error.to_string() })
 }
 
