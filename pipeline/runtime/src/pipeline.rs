@@ -65,6 +65,7 @@ pub struct Handle {
     failure: Arc<Mutex<Option<String>>>,
     engine: Mutex<Vec<JoinHandle<()>>>,
     readers: Mutex<Vec<JoinHandle<()>>>,
+    saving: Option<Arc<Saving>>,
 }
 
 impl Handle {
@@ -136,6 +137,9 @@ impl Handle {
     /// Stops after the epoch at hand, and waits for that.
     pub fn stop(&self) {
         self.stop.send_replace(Stop::Now);
+        if let Some(saving) = &self.saving {
+            saving.stop();
+        }
         for thread in std::mem::take(&mut *lock(&self.engine)) {
             // A panic of the thread has been reported where it happened.
             let _ = thread.join();
@@ -215,6 +219,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         unsettled: unsettled.into_iter().collect(),
         stats: Arc::clone(&stats),
     };
+    let saving = committer.saver.as_ref().map(|(_, saving)| Arc::clone(saving));
     let mut threads = vec![
         spawn("engine", &failure, move || engine.run())?,
         spawn("committer", &failure, move || committer.run(&computed))?,
@@ -236,7 +241,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     }
     let durable = log.durable();
     let (engine, readers) = (Mutex::new(threads), Mutex::new(readers));
-    Ok(Handle { snapshots, durable, stop, stats, failure, engine, readers })
+    Ok(Handle { snapshots, durable, stop, stats, failure, engine, readers, saving })
 }
 
 /// State to begin with, and what goes on writing it.

@@ -27,6 +27,8 @@ pub struct CheckpointStatus {
     pub started_after: CommitSeq,
     /// Why an earlier run's was of no use.
     pub discarded: Option<String>,
+    /// Why the one at hand waits: the disk is full.
+    pub waits: Option<String>,
     /// Why no more are made.
     pub failed: Option<String>,
 }
@@ -68,6 +70,10 @@ impl Stats {
 
     pub(crate) fn checkpoint(&self, epoch: Epoch, upto: CommitSeq) {
         lock(&self.checkpoint).last = Some((epoch, upto));
+    }
+
+    pub(crate) fn checkpoint_waits(&self, error: Option<&dyn std::error::Error>) {
+        lock(&self.checkpoint).waits = error.map(ToString::to_string);
     }
 
     pub(crate) fn checkpoint_failed(&self, error: &dyn std::error::Error) {

@@ -17,6 +17,14 @@ pub struct StorageError {
     pub source: io::Error,
 }
 
+impl StorageError {
+    /// Whether there was no room: what was tried can work once there is.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
 /// Durable files in one directory.
 ///
 /// # Contract

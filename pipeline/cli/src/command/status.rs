@@ -240,6 +240,9 @@ fn checkpoint_text(checkpoint: &Value) -> String {
     if let Some(why) = checkpoint["discarded"].as_str() {
         text.push_str(&format!("; an earlier one was discarded: {why}"));
     }
+    if let Some(why) = checkpoint["waits"].as_str() {
+        text.push_str(&format!("; the next one waits: {why}"));
+    }
     if let Some(why) = checkpoint["failed"].as_str() {
         text.push_str(&format!("; no more are made: {why}"));
     }

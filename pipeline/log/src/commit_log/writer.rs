@@ -13,7 +13,6 @@ use chalk_catalog::ControlEvent;
 use chalk_event::{CommitSeq, IngestTime, Offset};
 use chalk_store::{AppendFile, Storage};
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,8 +210,7 @@ impl Writer {
 /// Whether a write failed for want of room, and nothing else is in doubt: after a failed sync something is.
 fn is_full(error: &LogError) -> bool {
     matches!(error, LogError::Storage(failed)
-        if matches!(failed.source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-            && matches!(failed.operation, "write" | "create"))
+        if failed.is_full() && matches!(failed.operation, "write" | "create"))
 }
 
 /// Writes the header of the segment of an index, which readers have as the open one from here on.

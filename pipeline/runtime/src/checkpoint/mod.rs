@@ -128,6 +128,15 @@ pub(crate) enum CheckpointError {
     Unknown(String),
 }
 
+impl CheckpointError {
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Run(RunError::Storage(error)) | Self::Storage(error) => error.is_full(),
+            _ => false,
+        }
+    }
+}
+
 fn prefix(node: NodeId, port: u8) -> [u8; 3] {
     let [high, low] = u16::try_from(node.0).unwrap_or(u16::MAX).to_be_bytes();
     [high, low, port]

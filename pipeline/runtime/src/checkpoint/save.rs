@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 /// What has changed in a view since the checkpoint before.
 pub(crate) type View = Vec<ChangeBatch>;
@@ -29,7 +30,11 @@ pub(crate) type View = Vec<ChangeBatch>;
 pub(crate) struct Saving {
     busy: AtomicBool,
     failed: AtomicBool,
+    stopping: AtomicBool,
 }
+
+/// On a full disk a checkpoint is tried again so often.
+const ROOM_AGAIN: Duration = Duration::from_millis(200);
 
 impl Saving {
     /// A checkpoint is on its way: another must wait.
@@ -43,6 +48,17 @@ impl Saving {
 
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// The pipeline stops: nobody waits for room on the disk any longer.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Waits for room; says whether to try again.
+    fn wait(&self) -> bool {
+        std::thread::park_timeout(ROOM_AGAIN);
+        !self.stopping.load(Ordering::Acquire)
     }
 
     fn done(&self, good: bool) {
@@ -79,7 +95,11 @@ impl Saver {
     pub(crate) fn run(mut self, parts: &Receiver<CheckpointParts>, saving: &Saving, stats: &Stats) {
         while let Ok(parts) = parts.recv() {
             let (epoch, upto) = (parts.engine.epoch, parts.engine.upto);
-            let save = AssertUnwindSafe(|| self.save(parts.engine, parts.views, parts.files));
+            let again = |error: &CheckpointError| {
+                stats.checkpoint_waits(Some(error));
+                saving.wait()
+            };
+            let save = AssertUnwindSafe(|| self.save(parts.engine, parts.views, parts.files, &again));
             // What a panic leaves of `self` is not used again.
             let saved = catch_unwind(save).unwrap_or(Err(CheckpointError::Panic));
             saving.done(saved.is_ok());
@@ -87,15 +107,18 @@ impl Saver {
                 Ok(()) => stats.checkpoint(epoch, upto),
                 Err(error) => return stats.checkpoint_failed(&error),
             }
+            stats.checkpoint_waits(None);
         }
     }
 
-    /// Makes a checkpoint of what the one before said and what has changed since.
+    /// Makes a checkpoint of what the one before said and what has changed since. When the disk is full, `again` says whether to try
+    /// once more.
     pub(crate) fn save(
         &mut self,
         state: EngineState,
         views: BTreeMap<NodeId, View>,
         files: BTreeMap<usize, u64>,
+        again: &dyn Fn(&CheckpointError) -> bool,
     ) -> Result<(), CheckpointError> {
         let EngineState { epoch, upto, watermarks, changed } = state;
         let mut parts: BTreeMap<(NodeId, u8), Part> = BTreeMap::new();
@@ -104,14 +127,16 @@ impl Saver {
             let schema = input_schema(&self.graph, node, port).ok_or_else(unknown)?;
             parts.insert((node, port), Part::Rows { schema, batches });
         }
-        for (node, groups) in changed.groups {
+        for (node, mut groups) in changed.groups {
+            groups.sort_unstable_by(|left, right| left.key.cmp(&right.key));
             parts.insert((node, 0), Part::Groups(groups));
         }
         for (node, batches) in views {
             let schema = Arc::clone(&self.graph.node(node).schema);
             parts.insert((node, 0), Part::Rows { schema, batches });
         }
-        if let Some(run) = self.write_run(parts)? {
+        if !parts.is_empty() {
+            let run = until_room(again, || self.write_run(&parts))?;
             self.runs.push(run);
         }
         self.manifest.epoch = epoch.0;
@@ -119,12 +144,19 @@ impl Saver {
         self.manifest.watermarks =
             watermarks.into_iter().filter_map(|(node, mark)| Some((node.0, mark.time()?.0))).collect();
         self.manifest.files = files;
-        self.publish()?;
+        until_room(again, || self.publish())?;
         while let Some(range) = self.runs.due() {
             let name = self.next_name();
-            let merged = self.runs.merge(range.clone(), &name)?;
-            self.runs.replace(range, merged);
-            self.publish()?;
+            match self.runs.merge(range.clone(), &name).map_err(CheckpointError::from) {
+                Ok(merged) => drop(self.runs.replace(range, merged)),
+                // It is as due the next time.
+                Err(error) if error.is_full() => {
+                    self.storage.remove(&name)?;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            until_room(again, || self.publish())?;
         }
         Ok(())
     }
@@ -141,12 +173,18 @@ impl Saver {
         self.manifest.remove_strangers(&*self.storage)
     }
 
-    fn write_run(&mut self, parts: BTreeMap<(NodeId, u8), Part>) -> Result<Option<Run>, CheckpointError> {
-        if parts.is_empty() {
-            return Ok(None);
-        }
+    /// Writes a run of its own name; leaves nothing when that fails.
+    fn write_run(&mut self, parts: &BTreeMap<(NodeId, u8), Part>) -> Result<Run, CheckpointError> {
         let name = self.next_name();
-        let mut writer = RunWriter::create(&*self.storage, &name)?;
+        let written = self.write_run_as(&name, parts);
+        if written.is_err() {
+            self.storage.remove(&name)?;
+        }
+        written
+    }
+
+    fn write_run_as(&self, name: &str, parts: &BTreeMap<(NodeId, u8), Part>) -> Result<Run, CheckpointError> {
+        let mut writer = RunWriter::create(&*self.storage, name)?;
         let mut key = Vec::new();
         let mut push = |prefix: [u8; 3], rest: &[u8], change: Change<'_>| {
             key.clear();
@@ -154,12 +192,11 @@ impl Saver {
             key.extend_from_slice(rest);
             writer.push(&key, change)
         };
-        for ((node, port), part) in parts {
+        for (&(node, port), part) in parts {
             let prefix = prefix(node, port);
             match part {
-                Part::Groups(mut groups) => {
-                    groups.sort_unstable_by(|left, right| left.key.cmp(&right.key));
-                    for group in &groups {
+                Part::Groups(groups) => {
+                    for group in groups {
                         push(prefix, &group.key, group.state.as_deref().map_or(Change::Delete, Change::Put))?;
                     }
                 }
@@ -167,7 +204,7 @@ impl Saver {
                     if schema.fields().is_empty() {
                         return Err(CheckpointError::Unknown(format!("rows without columns at node {}", node.0)));
                     }
-                    let converter = row_converter(&schema)?;
+                    let converter = row_converter(schema)?;
                     let encoded: Vec<Rows> = batches
                         .iter()
                         .map(|batch| converter.convert_columns(batch.rows().columns()))
@@ -187,6 +224,82 @@ impl Saver {
             }
         }
         writer.finish()?;
-        Ok(Some(Run::open(&*self.storage, &name)?))
+        Ok(Run::open(&*self.storage, name)?)
+    }
+}
+
+/// Does something that takes room on the disk; while there is none, again and again as long as `again` says so.
+fn until_room<T>(
+    again: &dyn Fn(&CheckpointError) -> bool,
+    mut attempt: impl FnMut() -> Result<T, CheckpointError>,
+) -> Result<T, CheckpointError> {
+    loop {
+        match attempt() {
+            Err(error) if error.is_full() && again(&error) => {}
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chalk_event::{CommitSeq, Epoch};
+    use chalk_store::memory::{EIO, ENOSPC, Fault, MemoryFiles};
+    use std::cell::Cell;
+
+    fn state(upto: u64) -> EngineState {
+        let group = GroupState { key: Box::new([upto as u8]), state: Some(vec![7; 500]) };
+        let changed = crate::checkpoint::Changed { groups: [(NodeId(0), vec![group])].into(), ..Default::default() };
+        EngineState { epoch: Epoch(upto), upto: CommitSeq(upto), watermarks: BTreeMap::new(), changed }
+    }
+
+    fn save(saver: &mut Saver, upto: u64, again: &dyn Fn(&CheckpointError) -> bool) -> Result<(), CheckpointError> {
+        saver.save(state(upto), BTreeMap::new(), BTreeMap::new(), again)
+    }
+
+    fn saver(files: &MemoryFiles) -> Saver {
+        let manifest = Manifest::read(files).expect("memory").unwrap_or_else(|| Manifest::new("graph".to_owned()));
+        Saver::new(Graph::default(), Arc::new(files.clone()), manifest).expect("a saver")
+    }
+
+    /// The manifest's last commit; everything beside it is what it names.
+    fn upto(files: &MemoryFiles) -> u64 {
+        let manifest = Manifest::read(files).expect("memory").expect("a manifest");
+        let beside: Vec<String> = files.list().expect("memory").into_iter().filter(|name| name != "manifest").collect();
+        assert_eq!(beside, manifest.runs);
+        RunSet::open(Arc::new(files.clone()), &manifest.runs).expect("whole runs");
+        manifest.upto
+    }
+
+    #[test]
+    fn a_checkpoint_waits_for_room() {
+        let files = MemoryFiles::new();
+        let mut saver = saver(&files);
+        save(&mut saver, 1, &|_| false).expect("room");
+        let mut waited = 0;
+        for from in 0..12 {
+            let times = Cell::new(0);
+            files.set_fault(Some(Fault { from: files.operations() + from, count: 2, errno: ENOSPC, half: true }));
+            save(&mut saver, 2 + from as u64, &|_| times.replace(times.get() + 1) < 5).expect("room again");
+            assert_eq!(upto(&files), 2 + from as u64);
+            waited += times.get();
+        }
+        assert!(waited > 5, "{waited}");
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
+        for (errno, half) in [(ENOSPC, true), (EIO, true), (EIO, false)] {
+            for from in 0..5 {
+                let files = MemoryFiles::new();
+                save(&mut saver(&files), 1, &|_| false).expect("room");
+                files.set_fault(Some(Fault { from: files.operations() + from, count: 1, errno, half }));
+                let saved = save(&mut saver(&files), 2, &|_| false);
+                files.set_fault(None);
+                drop(saver(&files)); // a start removes what no manifest names
+                assert_eq!(upto(&files), if saved.is_ok() { 2 } else { 1 }, "operation {from}");
+            }
+        }
     }
 }

@@ -47,6 +47,7 @@ fn pipeline(status: &Status) -> Value {
             "upto": status.checkpoint.last.map(|(_, upto)| upto.0),
             "started_after": status.checkpoint.started_after.0,
             "discarded": status.checkpoint.discarded,
+            "waits": status.checkpoint.waits,
             "failed": status.checkpoint.failed,
         },
     })
