@@ -14,5 +14,6 @@ mod looking;
 mod program;
 mod restart;
 mod sql_errors;
+mod stored;
 mod udfs;
 mod workspace;
