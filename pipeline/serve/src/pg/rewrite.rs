@@ -6,6 +6,8 @@
 //! | `array(SELECT …)` | an empty array | it is asked of roles, members and constraints: there are none |
 //! | `array_to_string(c.relacl, …)` | NULL | nobody has rights of their own |
 //! | `_pg_expandarray(i.indkey)`, and its fields | NULL | it is asked of keys: there are none |
+//! | `i.indoption[n]` | NULL | likewise |
+//! | `'pg_catalog.array_in'::regproc` | `'array_in'` | columns of functions hold their names |
 //! | `unnest(c.conkey)`, `generate_subscripts(c.conkey, 1)` | NULL | likewise |
 //! | `(SELECT … FROM pg_attrdef …)`, `(WITH …)` | NULL | there are no defaults, collations, comments, domains … |
 //! | `x LIKE 'a/_b' ESCAPE '/'` | `x LIKE replace('a/_b', '/', '\')` | no other escape is known |
@@ -46,6 +48,9 @@ impl VisitorMut for Rewriting {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::CompoundFieldAccess { root, .. } if is_of_a_key(root) => *expr = null("INT"),
+            Expr::CompoundFieldAccess { .. } if expr.to_string().to_ascii_lowercase().contains("indoption[") => {
+                *expr = null("INT");
+            }
             Expr::Function(function) => {
                 let name = name_of(function);
                 if name == "array" && matches!(function.args, FunctionArguments::Subquery(_)) {
@@ -69,7 +74,9 @@ impl VisitorMut for Rewriting {
                 }
             }
             Expr::Subquery(query) => {
-                if query.with.is_some() {
+                if let Some(name) = procedure(&query.to_string()) {
+                    *expr = Expr::Value(Value::SingleQuotedString(name).with_empty_span());
+                } else if query.with.is_some() {
                     *expr = Expr::Value(Value::Null.with_empty_span());
                 } else if let SetExpr::Select(select) = query.body.as_mut()
                     && let [SelectItem::UnnamedExpr(only) | SelectItem::ExprWithAlias { expr: only, .. }] =
@@ -88,6 +95,12 @@ impl VisitorMut for Rewriting {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The name of a function whose number is asked for, as a column of such numbers has it.
+fn procedure(query: &str) -> Option<String> {
+    let name = query.strip_prefix("SELECT oid FROM pg_catalog.pg_proc WHERE proname = '")?.strip_suffix('\'')?;
+    Some(name.rsplit('.').next().unwrap_or(name).to_owned())
 }
 
 /// NULL, of a type.
@@ -206,6 +219,7 @@ mod tests {
             ("SELECT x, 1, 1", "SELECT x, 1 AS \"?column? 1\", 1 AS \"?column? 2\""),
             ("SELECT array_to_string(c.relacl, ',') AS a", "SELECT CAST(NULL AS TEXT) AS a"),
             ("SELECT (information_schema._pg_expandarray(i.k)).n AS a", "SELECT CAST(NULL AS INT) AS a"),
+            ("SELECT tmp.I_INDOPTION[n - 1] AS a", "SELECT CAST(NULL AS INT) AS a"),
             ("SELECT a WHERE a LIKE 'x/_' ESCAPE '/'", "SELECT a WHERE a LIKE replace('x/_', '/', '\\')"),
             ("SELECT a WHERE a = (result.KEYS).x", "SELECT a WHERE a = CAST(NULL AS INT)"),
             ("SELECT array_to_string(c.names, ',') AS a", "SELECT array_to_string(c.names, ',') AS a"),
@@ -214,6 +228,10 @@ mod tests {
             ("SELECT a WHERE (SELECT x FROM t LIMIT 1)", "SELECT a WHERE (SELECT first_value(x) FROM t)"),
             ("SELECT a WHERE (SELECT x FROM pg_catalog.pg_attrdef d)", "SELECT a WHERE NULL"),
             ("SELECT a WHERE (SELECT count(*) FROM pg_index)", "SELECT a WHERE (SELECT count(*) FROM pg_index)"),
+            (
+                "SELECT a = (SELECT oid FROM pg_catalog.pg_proc WHERE proname = 'pg_catalog.f') AS b",
+                "SELECT a = 'f' AS b",
+            ),
             ("SELECT a WHERE (WITH b AS (SELECT 1) SELECT * FROM b)", "SELECT a WHERE NULL"),
         ] {
             let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).expect("SQL").remove(0);
