@@ -1,6 +1,6 @@
 //! [`Storage`] in memory that fails as real disks do: for the tests of those who keep something in one.
 //!
-//! Every operation that changes something is written down. A [`PowerCut`] plays them back up to any of them and leaves what a disk
+//! Every operation that changes something is written down. [`MemoryFiles::after_power_cut`] plays them back up to any of them and leaves what a disk
 //! could have: what was synced, and of the rest whatever chance leaves of it. A [`Fault`] makes operations fail from a number on.
 
 use crate::storage::{AppendFile, ReadFile, Storage, StorageError};

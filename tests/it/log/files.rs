@@ -5,6 +5,7 @@ use chalk_catalog::{CommittedEpoch, ControlEvent, TopicId};
 use chalk_event::{CommitSeq, Epoch, Offset, PartitionId};
 use chalk_log::{CommitLog, EventLog, Holder, LogError, LogOptions, read_holder};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const FIRST: &str = "00000000000000000001.log";
@@ -387,4 +388,23 @@ fn one_process_writes_to_a_directory() {
     drop(log);
     assert_eq!(read_holder(directory.path()), None, "whoever is gone holds nothing");
     second().expect("a free directory");
+}
+
+#[test]
+fn a_segment_is_sealed_when_it_is_old() {
+    let directory = tempfile::tempdir().expect("a temporary folder");
+    // A commit a second: the topic's and nine more.
+    let log = open(directory.path(), LogOptions { segment_age_max: Duration::from_secs(4), ..options() });
+    let topic = notes(&*log);
+    for n in 0..9 {
+        append(&*log, vec![frame(&topic, 0, n..n + 1)]);
+    }
+    let all = commits(&*log, topic.id).expect("readable commits");
+    assert_eq!(all.len(), 9);
+    drop(log);
+    let mut segments = Vec::new();
+    chalk_log::verify(directory.path(), |report| segments.push((report.first.0, report.sealed)))
+        .expect("readable files");
+    assert_eq!(segments, [(1, true), (5, true), (9, false)]);
+    assert_eq!(commits(&*open(directory.path(), options()), topic.id).expect("readable commits"), all);
 }

@@ -1,7 +1,7 @@
 //! The byte layout of a segment, format 2. All numbers are little-endian.
 //!
 //! ```text
-//! limits   segment rolls at 64 MiB by default · commit ≤ 256 MiB · frames in a commit < 2^32 · rows in a frame < 2^32
+//! limits   segment rolls at 64 MiB or after a day by default · commit ≤ 256 MiB · frames in a commit < 2^32 · rows in a frame < 2^32
 //!
 //! segment  = header commit* [footer]           named {first commit_seq:020}.log
 //!

@@ -52,6 +52,8 @@ const STEP_BYTES_MAX: usize = 8 << 20;
 pub struct LogOptions {
     /// A segment is sealed when it has grown to this many bytes.
     pub segment_bytes_max: u64,
+    /// A segment is sealed when its first commit is so old, once there is another to begin the next with.
+    pub segment_age_max: Duration,
     /// Commits that tailing readers find in memory, in bytes of memory that they take.
     pub cache_bytes_max: usize,
     /// Footers of sealed segments that are kept in memory, in bytes of memory that they take.
@@ -70,6 +72,7 @@ impl LogOptions {
     pub fn new(clock: Arc<dyn Fn() -> i64 + Send + Sync>) -> Self {
         Self {
             segment_bytes_max: 64 << 20,
+            segment_age_max: Duration::from_secs(24 * 3600),
             cache_bytes_max: 64 << 20,
             footers_bytes_max: 32 << 20,
             queue_bytes_max: 64 << 20,
@@ -135,6 +138,7 @@ impl CommitLog {
             clock: options.clock,
             node,
             segment_bytes_max: options.segment_bytes_max,
+            segment_age_max: i64::try_from(options.segment_age_max.as_nanos()).unwrap_or(i64::MAX),
             full_disk_pause: options.full_disk_pause,
             open,
             next: last_commit.next(),

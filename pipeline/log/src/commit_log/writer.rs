@@ -29,6 +29,8 @@ pub(super) struct Writer {
     pub(super) clock: super::Clock,
     pub(super) node: [u8; 16],
     pub(super) segment_bytes_max: u64,
+    /// In nanoseconds.
+    pub(super) segment_age_max: i64,
     pub(super) full_disk_pause: Duration,
     // state
     /// The segment that is written to: the one whose index the readers have as the open one.
@@ -112,7 +114,7 @@ impl Writer {
         for frame in group.iter().flat_map(|waiting| &waiting.frames) {
             self.buffer.extend_from_slice(&frame.body);
         }
-        self.seal_if_full()?;
+        self.seal_if_full(time)?;
         let file = match &mut self.open {
             Some(file) => file,
             None => {
@@ -179,12 +181,16 @@ impl Writer {
         Ok(())
     }
 
-    /// Seals the open segment once it is large enough. It is synced before the next is begun.
-    fn seal_if_full(&mut self) -> Result<(), LogError> {
+    /// Seals the open segment once it is large or old enough. It is synced before the next is begun.
+    fn seal_if_full(&mut self, now: IngestTime) -> Result<(), LogError> {
         let Some(file) = &mut self.open else { return Ok(()) };
         let footer = {
             let state = self.shared.state();
-            let full = state.open.as_ref().filter(|open| open.index.end() >= self.segment_bytes_max);
+            let is_old = |index: &Index| {
+                index.times().is_some_and(|(first, _)| now.0.saturating_sub(first.0) >= self.segment_age_max)
+            };
+            let is_full = |index: &Index| index.end() >= self.segment_bytes_max || is_old(index);
+            let full = state.open.as_ref().filter(|open| is_full(&open.index));
             let Some(open) = full else { return Ok(()) };
             let control = state.control.encode()?;
             footer::encode(&open.index, &control, &state.lanes, state.segments)
