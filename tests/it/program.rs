@@ -153,7 +153,8 @@ impl Client {
     pub(crate) fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Option<(u16, String)> {
         let url = format!("http://{}{path}", self.address);
         let mut response = self.agent.post(&url).content_type(content_type).send(body).ok()?;
-        let text = response.body_mut().read_to_string().ok()?;
+        // A long soak's answers are larger than what is read by default.
+        let text = response.body_mut().with_config().limit(1 << 30).read_to_string().ok()?;
         Some((response.status().as_u16(), text))
     }
 
