@@ -71,6 +71,8 @@ fn a_good_log_is_found_good() {
     let table = folder.chalk(&["log", "verify", "--data", "data"]).done();
     assert!(table.contains("00000000000000000001.log") && table.contains("open"), "{table}");
     assert_eq!(readings(&folder).len(), 5);
+    let unknown = folder.chalk(&["log", "inspect", "2.log", "--data", "data"]);
+    unknown.check(2, "", "error: there is no segment '2.log' in data\n  hint: chalk log verify lists them\n");
 }
 
 #[test]

@@ -131,6 +131,12 @@ impl Inspect {
     fn run(self) -> Result<Outcome, CliError> {
         self.data.check_log()?;
         let name = self.segment.rsplit('/').next().unwrap_or_default();
+        if !self.data.data.join("log").join(name).is_file() {
+            return Err(CliError::other(format!(
+                "there is no segment '{name}' in {}\n  hint: chalk log verify lists them",
+                self.data.data.display()
+            )));
+        }
         let (report, commits) = chalk_log::inspect(&self.data.data, name)?;
         // A damaged log cannot be opened: its topics are numbers then.
         let topics = self.data.look().map(|log| chalk_log::EventLog::topics(&log)).ok();

@@ -92,7 +92,7 @@ pub struct CutOff {
 /// When a file cannot be read. Damage is no error: it is in the reports, the last of which has it.
 pub fn verify(directory: &Path, mut each: impl FnMut(&SegmentReport)) -> Result<(), LogError> {
     let storage = LocalFiles::existing(&directory.join("log"))?;
-    verify_in(&storage, &mut each, &mut |_| {})
+    verify_in(&storage, &mut each)
 }
 
 /// The commits of a segment, given by the name of its file; what comes before it is not read.
@@ -124,7 +124,7 @@ pub fn repair_tail(directory: &Path, holder: &Holder) -> Result<Option<CutOff>, 
     let _fence = Fence::take(directory, holder)?;
     let storage = LocalFiles::existing(&directory.join("log"))?;
     let mut last = None;
-    verify_in(&storage, &mut |report| last = Some(report.clone()), &mut |_| {})?;
+    verify_in(&storage, &mut |report| last = Some(report.clone()))?;
     let Some(SegmentReport { name, sealed, bytes, damage: Some(damage), first, .. }) = last else { return Ok(None) };
     let LogError::Damaged { position, .. } = damage else { return Err(damage) };
     if sealed || firsts(&storage)?.last() != Some(&first) || position < HEADER_BYTES as u64 {
@@ -139,18 +139,14 @@ pub fn repair_tail(directory: &Path, holder: &Holder) -> Result<Option<CutOff>, 
     Ok(Some(CutOff { segment: name, position, bytes: cut_off.len() as u64, kept_in }))
 }
 
-fn verify_in(
-    storage: &dyn Storage,
-    each: &mut dyn FnMut(&SegmentReport),
-    commits: &mut dyn FnMut(CommitReport),
-) -> Result<(), LogError> {
+fn verify_in(storage: &dyn Storage, each: &mut dyn FnMut(&SegmentReport)) -> Result<(), LogError> {
     let firsts = firsts(storage)?;
     let mut walk =
         Walk { control: Some(Control::default()), lanes: Some(Lanes::default()), segments: Some(Segments::default()) };
     let mut expected = CommitSeq(1);
     for &first in &firsts {
         let is_last = firsts.last() == Some(&first);
-        let (mut report, after) = walk.segment(storage, first, is_last, commits)?;
+        let (mut report, after) = walk.segment(storage, first, is_last, &mut |_| {})?;
         if report.damage.is_none() && first != expected {
             let what = format!("it begins with commit {first}, but {expected} is next: a segment is missing");
             let (file, position) = (report.name.clone(), 0);
