@@ -20,6 +20,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// An epoch takes about this many bytes of frames at most: enough to be worth its overhead, little enough to be seen soon.
 pub(crate) const EPOCH_BYTES_MAX: usize = 4 << 20;
 
+/// How many parts a pipeline's work is split into: a core is left to the door, to commits and to checkpoints. With one part rows go
+/// from node to node as they are, without being taken apart by key and put together again.
+fn shards() -> usize {
+    available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+}
+
 /// Under which the project's progress is journalled.
 pub(crate) const PIPELINE: &str = "project";
 
@@ -114,7 +120,7 @@ impl Node {
         let door = DoorOptions::new(system_clock()).keeping_ids_in(ids);
         let door = Arc::new(Door::open(Arc::clone(&log), door)?);
         let options = Options {
-            shards: available_parallelism().map_or(1, usize::from),
+            shards: shards(),
             epoch_bytes_max: EPOCH_BYTES_MAX,
             stdout: Box::new(|| Box::new(LineSink::new("the terminal", std::io::stdout())) as Box<dyn Sink>),
             directory: files.directory.clone(),

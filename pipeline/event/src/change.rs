@@ -5,7 +5,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// Weights of a batch's rows.
 ///

@@ -1,6 +1,6 @@
 //! The graph with its operators: stage by stage, each stage sharded over cores by key.
 
-use crate::checkpoint::Changed;
+use crate::checkpoint::{Changed, is_reread};
 use crate::error::RuntimeError;
 use arrow::datatypes::SchemaRef;
 use chalk_event::{ChangeBatch, Watermark, hash_key, shard_of};
@@ -26,6 +26,8 @@ pub(crate) struct Dataflow {
     nothing: Vec<ChangeBatch>,
     /// The sources by whose watermarks a node acts, by node; none for those that act on rows alone.
     clocks: Vec<Vec<NodeId>>,
+    /// The ports whose input a save has to have, by node.
+    saved_ports: Vec<Vec<usize>>,
     // state
     stages: Vec<Stage>,
     /// Whether every node has had its first step, which some answer without having been asked anything.
@@ -96,7 +98,12 @@ impl Dataflow {
             _ => Vec::new(),
         };
         let clocks = graph.iter().map(clock).collect();
-        Ok(Self { graph, pool, nothing, clocks, stages, begun: false, unsaved: None })
+        let saved_ports = |(id, node): (NodeId, &Node)| match state_kind(node) {
+            StateKind::Inputs => (0..node.inputs.len()).filter(|&port| !is_reread(&graph, id, port)).collect(),
+            StateKind::Stateless | StateKind::Groups => Vec::new(),
+        };
+        let saved_ports = graph.iter().map(saved_ports).collect();
+        Ok(Self { graph, pool, nothing, clocks, saved_ports, stages, begun: false, unsaved: None })
     }
 
     /// From here on keeps what [`Dataflow::save`] needs.
@@ -152,6 +159,20 @@ impl Dataflow {
         })
     }
 
+    /// Gives one node what came in at a port.
+    pub(crate) fn restore_input(
+        &mut self,
+        node: NodeId,
+        port: usize,
+        batch: &ChangeBatch,
+    ) -> Result<(), OperatorError> {
+        let Self { graph, stages, .. } = self;
+        let Stage::Sharded { keys, shards } = &mut stages[node.0] else { return Ok(()) };
+        let (keys, shards) = (keys.as_slice(), shards.as_mut_slice());
+        let inputs = graph.node(node).inputs.iter().map(|&input| graph.node(input).schema.clone()).collect();
+        Restoring { node: &graph.node(node).name, inputs, keys, shards }.inputs(port, batch)
+    }
+
     pub(crate) fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -192,10 +213,10 @@ impl Dataflow {
                     ChangeBatch::concat(&node.schema, &parts)?
                 }
                 Stage::Sharded { keys, shards } => {
-                    if let Some(unsaved) = &mut self.unsaved
-                        && state_kind(node) == StateKind::Inputs
-                    {
-                        unsaved.keep(NodeId(index), &inputs);
+                    if let Some(unsaved) = &mut self.unsaved {
+                        for &port in &self.saved_ports[index] {
+                            unsaved.keep(NodeId(index), port, &inputs[port]);
+                        }
                     }
                     let parts = run_shards(&self.pool, keys, shards, &inputs, time, &mut output.late)?;
                     ChangeBatch::concat(&node.schema, &parts)?
@@ -208,13 +229,12 @@ impl Dataflow {
 }
 
 impl Unsaved {
-    fn keep(&mut self, node: NodeId, inputs: &[ChangeBatch]) {
-        for (port, batch) in (0_u8..).zip(inputs) {
-            if !batch.is_empty() {
-                self.changed.inputs.entry((node, port)).or_default().push(batch.clone());
-                self.bytes += batch.rows().get_array_memory_size();
-                self.batches += 1;
-            }
+    fn keep(&mut self, node: NodeId, port: usize, batch: &ChangeBatch) {
+        if !batch.is_empty() {
+            let port = u8::try_from(port).unwrap_or(u8::MAX);
+            self.changed.inputs.entry((node, port)).or_default().push(batch.clone());
+            self.bytes += batch.rows().get_array_memory_size();
+            self.batches += 1;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Starting a pipeline, and the handle that others hold.
 
-use crate::checkpoint::{CheckpointError, Checkpoints, Manifest, Saver, Saving, fingerprint, restore};
+use crate::checkpoint::{CheckpointError, Checkpoints, Manifest, Saver, Saving, fingerprint, reread, restore};
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
 use crate::engine::{CheckpointTimes, Engine, Stop};
@@ -324,6 +324,8 @@ impl Begin {
         let mut sources = sources(&pipeline.graph, log).map_err(cannot)?;
         let (targets, mut views) = targets(&pipeline.graph, log, options, &manifest.files).map_err(cannot)?;
         restore(manifest, &checkpoints.storage, &mut dataflow, &mut views)?;
+        let again = sources.clone();
+        reread(log, CommitSeq(manifest.upto), options.epoch_bytes_max, again, &mut dataflow)?;
         for source in &mut sources {
             if let Some(&watermark) = manifest.watermarks.get(&source.node.0) {
                 source.restore(Watermark::at(EventTime(watermark)));

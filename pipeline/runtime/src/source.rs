@@ -15,6 +15,7 @@ use std::sync::Arc;
 const AHEAD_MAX: i64 = 86_400 * chalk_event::NANOS_PER_SECOND;
 
 /// A source node at work.
+#[derive(Clone)]
 pub(crate) struct SourceTable {
     // configuration
     pub(crate) node: NodeId,

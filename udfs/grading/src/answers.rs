@@ -35,8 +35,16 @@ pub(crate) fn for_each_answer(
 ) -> Result<(), serde_json::Error> {
     let mut read = 0;
     let mut rest = answers.strip_prefix('[').unwrap_or_default();
-    while let Some((item, answer, after)) = plainly_written(rest) {
-        each(item, answer);
+    loop {
+        let after = if let Some((item, answer, after)) = plainly_written(rest) {
+            each(item, answer);
+            after
+        } else if let Some((Answer { item, answer }, after)) = written_with_escapes(rest) {
+            each(&item, answer.as_ref().map(|text| &*text.0));
+            after
+        } else {
+            break;
+        };
         read += 1;
         match after.as_bytes() {
             b"]" => return Ok(()),
@@ -44,7 +52,7 @@ pub(crate) fn for_each_answer(
             _ => break,
         }
     }
-    // With escapes, blanks or other fields: once more as any JSON, without those that have been read.
+    // With blanks between the answers, or wrong: once more as any JSON, without those that have been read.
     let mut json = serde_json::Deserializer::from_str(answers);
     json.deserialize_seq(EachAnswer { each, read })?;
     json.end()
@@ -59,6 +67,13 @@ fn plainly_written(text: &str) -> Option<(&str, Option<&str>, &str)> {
         None => (None, rest.strip_prefix("null")?),
     };
     Some((item, answer, rest.strip_prefix('}')?))
+}
+
+/// An answer in any spelling, and what follows it.
+fn written_with_escapes(text: &str) -> Option<(Answer<'_>, &str)> {
+    let mut json = serde_json::Deserializer::from_str(text).into_iter();
+    let answer = json.next()?.ok()?;
+    Some((answer, &text[json.byte_offset()..]))
 }
 
 /// A text that borrows from the JSON unless it has escapes. (A `Cow` inside an `Option` would always be copied.)

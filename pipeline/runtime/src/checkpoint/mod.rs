@@ -19,14 +19,18 @@
 //! | 1 | the input port; 0 for groups and views |
 //! | the rest | the row encoding of the group's key, with its accumulators as value; or of a whole row, with its weight |
 //!
+//! Wide rows that the log has as they are stand in no run: `reread.rs`.
+//!
 //! A view's rows stand under the number of its sink. Row encodings sort and decode as long as the schema is the same, which
 //! the manifest's fingerprint sees to.
 
 mod manifest;
+mod reread;
 mod restore;
 mod save;
 
 pub(crate) use manifest::{Manifest, fingerprint};
+pub(crate) use reread::{is_reread, reread};
 pub(crate) use restore::restore;
 pub(crate) use save::{Saver, Saving, View};
 
@@ -122,6 +126,8 @@ pub(crate) enum CheckpointError {
     View(#[from] chalk_view::ViewError),
     #[error("the checkpoint thread panicked: its message is on the error output")]
     Panic,
+    #[error("the log cannot be read again: {0}")]
+    Reread(String),
     #[error("the manifest {0}")]
     Manifest(String),
     #[error("a run names state that the graph does not have: {0}")]

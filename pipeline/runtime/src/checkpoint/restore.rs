@@ -1,6 +1,6 @@
 //! Reading a checkpoint back into a dataflow and its views.
 
-use super::{CheckpointError, Manifest, input_schema, prefix, row_converter};
+use super::{CheckpointError, Manifest, input_schema, is_reread, prefix, row_converter};
 use crate::dataflow::Dataflow;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// So many rows or groups are given back at once.
 const ROWS: usize = 8192;
 
-/// Fills a new dataflow and its empty views with what a checkpoint says.
+/// Fills a new dataflow and its empty views with what a checkpoint says. What it leaves to the log is not among that.
 pub(crate) fn restore(
     manifest: &Manifest,
     storage: &Arc<dyn Storage>,
@@ -28,12 +28,14 @@ pub(crate) fn restore(
     dataflow.restore_each(|node, give| match state_kind(graph.node(node)) {
         StateKind::Stateless => Ok(()),
         StateKind::Groups => groups(&runs, node, |groups| Ok(give.groups(groups)?)),
-        StateKind::Inputs => (0..graph.node(node).inputs.len()).try_for_each(|port| {
-            let port = u8::try_from(port).unwrap_or(u8::MAX);
-            let unknown = || CheckpointError::Unknown(format!("input {port} of node {}", node.0));
-            let schema = input_schema(&graph, node, port).ok_or_else(unknown)?;
-            rows(&runs, node, port, &schema, |batch| Ok(give.inputs(usize::from(port), &batch)?))
-        }),
+        StateKind::Inputs => {
+            (0..graph.node(node).inputs.len()).filter(|&port| !is_reread(&graph, node, port)).try_for_each(|port| {
+                let port = u8::try_from(port).unwrap_or(u8::MAX);
+                let unknown = || CheckpointError::Unknown(format!("input {port} of node {}", node.0));
+                let schema = input_schema(&graph, node, port).ok_or_else(unknown)?;
+                rows(&runs, node, port, &schema, |batch| Ok(give.inputs(usize::from(port), &batch)?))
+            })
+        }
     })?;
     for (id, node) in graph.iter() {
         if let NodeKind::Sink(sink) = &node.kind
