@@ -3,6 +3,7 @@
 use crate::bad_input::{BadInput, Reason};
 use crate::cell::Cell;
 use crate::nested::Check;
+use crate::plain::surely_fits;
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chalk_catalog::{AvroType, Column, ColumnType, RecordSchema, TopicSchema};
@@ -221,6 +222,9 @@ fn decode_field<'a>(column: &Column, raw: &'a RawValue) -> Result<Cell<'a>, (usi
 /// # Errors
 /// The byte inside the text, counted from 0, and what is wrong there; the message begins with the path.
 pub fn check_json(avro: &AvroType, json: &str) -> Result<(), (usize, String)> {
+    if surely_fits(avro, json) {
+        return Ok(());
+    }
     Check(avro).deserialize(&mut serde_json::Deserializer::from_str(json)).map_err(|error| {
         let message = error.to_string();
         let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);

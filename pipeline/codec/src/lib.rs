@@ -7,6 +7,7 @@ mod bad_input;
 mod cell;
 mod json;
 mod nested;
+mod plain;
 
 pub use bad_input::{BadInput, Reason};
 pub use cell::{Cell, RowsBuilder};

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{Changed, is_reread};
 use crate::error::RuntimeError;
+use crate::schedule::{Schedule, StepInput};
 use arrow::datatypes::SchemaRef;
 use chalk_event::{ChangeBatch, Watermark, hash_key, shard_of};
 use chalk_graph::{Graph, Node, NodeId, NodeKind};
@@ -9,21 +10,14 @@ use chalk_operators::{
     GroupState, LateRow, Operator, OperatorError, SavedState, StateKind, StepTime, exchange, key_columns, operator,
     state_kind,
 };
-use rayon::ThreadPool;
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-/// Batches smaller than this are not worth more than one thread.
-const PARALLEL_ROWS_MIN: usize = 512;
 
 /// A graph with its operators' state.
 pub(crate) struct Dataflow {
     // configuration
     graph: Graph,
-    pool: ThreadPool,
-    /// What a node gives that has nothing to say, by node.
-    nothing: Vec<ChangeBatch>,
+    schedule: Schedule,
     /// The sources by whose watermarks a node acts, by node; none for those that act on rows alone.
     clocks: Vec<Vec<NodeId>>,
     /// The ports whose input a save has to have, by node.
@@ -44,11 +38,10 @@ struct Unsaved {
     batches: usize,
 }
 
-enum Stage {
-    /// Rows come from outside.
-    Source,
-    /// Rows leave.
-    Sink,
+/// What a node has to work with.
+pub(crate) enum Stage {
+    /// Rows come from outside, or leave.
+    Outside,
     /// Any split of the rows is fine.
     Stateless(Vec<Box<dyn Operator>>),
     /// Rows go to the shard that owns their key: key columns by input port.
@@ -71,18 +64,13 @@ pub(crate) struct StepOutput {
 
 impl Dataflow {
     pub(crate) fn new(graph: Graph, shards: usize) -> Result<Self, RuntimeError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(shards)
-            .thread_name(|number| format!("shard-{number}"))
-            .build()
-            .map_err(|error| RuntimeError::Threads(error.to_string()))?;
+        let schedule = Schedule::new(&graph)?;
         let mut stages = Vec::new();
         for (_, node) in graph.iter() {
             let inputs: Vec<_> = node.inputs.iter().map(|&input| graph.node(input).schema.clone()).collect();
             let build = |count: usize| (0..count).map(|_| operator(node, &inputs)).collect::<Result<Vec<_>, _>>();
             stages.push(match (&node.kind, key_columns(node)) {
-                (NodeKind::Source(_), _) => Stage::Source,
-                (NodeKind::Sink(_), _) => Stage::Sink,
+                (NodeKind::Source(_) | NodeKind::Sink(_), _) => Stage::Outside,
                 // Work that is split has to be put together again, which copies.
                 (kind, None) => Stage::Stateless(build(if kind.is_selection() { 1 } else { shards })?),
                 (_, Some(keys)) => {
@@ -92,7 +80,6 @@ impl Dataflow {
                 }
             });
         }
-        let nothing = graph.nodes.iter().map(|node| ChangeBatch::empty(Arc::clone(&node.schema))).collect();
         let clock = |(id, node): (NodeId, &Node)| match &node.kind {
             NodeKind::Aggregate(aggregate) if aggregate.close.is_some() => graph.sources_of(id).into_iter().collect(),
             _ => Vec::new(),
@@ -103,7 +90,7 @@ impl Dataflow {
             StateKind::Stateless | StateKind::Groups => Vec::new(),
         };
         let saved_ports = graph.iter().map(saved_ports).collect();
-        Ok(Self { graph, pool, nothing, clocks, saved_ports, stages, begun: false, unsaved: None })
+        Ok(Self { graph, schedule, clocks, saved_ports, stages, begun: false, unsaved: None })
     }
 
     /// From here on keeps what [`Dataflow::save`] needs.
@@ -124,12 +111,12 @@ impl Dataflow {
     /// What has changed since the last save, or since the state was restored.
     pub(crate) fn save(&mut self) -> Changed {
         let mut changed = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default().changed;
-        let saved: Vec<(usize, Vec<GroupState>)> = self.pool.install(|| {
+        let saved: Vec<(usize, Vec<GroupState>)> = self.schedule.pool().install(|| {
             let stages = self.stages.par_iter_mut().enumerate();
             stages
                 .map(|(node, stage)| match stage {
                     Stage::Sharded { shards, .. } => (node, shards.iter_mut().flat_map(|shard| shard.save()).collect()),
-                    Stage::Source | Stage::Sink | Stage::Stateless(_) => (node, Vec::new()),
+                    Stage::Outside | Stage::Stateless(_) => (node, Vec::new()),
                 })
                 .collect()
         });
@@ -146,15 +133,15 @@ impl Dataflow {
         &mut self,
         restore: impl Fn(NodeId, &mut Restoring<'_>) -> Result<(), E> + Sync,
     ) -> Result<(), E> {
-        let Self { graph, pool, stages, .. } = self;
-        pool.install(|| {
+        let Self { graph, schedule, stages, .. } = self;
+        schedule.pool().install(|| {
             stages.par_iter_mut().enumerate().try_for_each(|(index, stage)| match stage {
                 Stage::Sharded { keys, shards } => {
                     let node = graph.node(NodeId(index));
                     let inputs = node.inputs.iter().map(|&input| graph.node(input).schema.clone()).collect();
                     restore(NodeId(index), &mut Restoring { node: &node.name, inputs, keys, shards })
                 }
-                Stage::Source | Stage::Sink | Stage::Stateless(_) => Ok(()),
+                Stage::Outside | Stage::Stateless(_) => Ok(()),
             })
         })
     }
@@ -183,47 +170,27 @@ impl Dataflow {
         rows: &BTreeMap<NodeId, ChangeBatch>,
         times: &BTreeMap<NodeId, StepTime>,
     ) -> Result<StepOutput, RuntimeError> {
-        let mut output = StepOutput::default();
-        let mut changes: Vec<ChangeBatch> = Vec::with_capacity(self.stages.len());
-        for (index, stage) in self.stages.iter_mut().enumerate() {
-            let node = &self.graph.nodes[index];
-            if let Stage::Source = stage {
-                changes.push(rows.get(&NodeId(index)).unwrap_or(&self.nothing[index]).clone());
-                continue;
-            }
-            let time = promised(&self.clocks[index], times);
-            // Most nodes have nothing to do in most small steps.
-            if self.begun && time.before == time.after && node.inputs.iter().all(|input| changes[input.0].is_empty()) {
-                changes.push(self.nothing[index].clone());
-                continue;
-            }
-            let inputs: Vec<ChangeBatch> = node.inputs.iter().map(|input| changes[input.0].clone()).collect();
-            changes.push(match stage {
-                Stage::Source => self.nothing[index].clone(),
-                Stage::Sink => {
-                    if let [input] = inputs.as_slice()
-                        && !input.is_empty()
-                    {
-                        output.sinks.push((NodeId(index), input.clone()));
-                    }
-                    self.nothing[index].clone()
-                }
-                Stage::Stateless(operators) => {
-                    let parts = run_slices(&self.pool, operators, &inputs, time, &mut output.late)?;
-                    ChangeBatch::concat(&node.schema, &parts)?
-                }
-                Stage::Sharded { keys, shards } => {
-                    if let Some(unsaved) = &mut self.unsaved {
-                        for &port in &self.saved_ports[index] {
-                            unsaved.keep(NodeId(index), port, &inputs[port]);
-                        }
-                    }
-                    let parts = run_shards(&self.pool, keys, shards, &inputs, time, &mut output.late)?;
-                    ChangeBatch::concat(&node.schema, &parts)?
-                }
-            });
-        }
+        let times: Vec<StepTime> = self.clocks.iter().map(|clocks| promised(clocks, times)).collect();
+        let input = StepInput { rows, times: &times, all: !self.begun };
+        let given = self.schedule.step(&self.graph, &mut self.stages, &input)?;
         self.begun = true;
+        if let Some(unsaved) = &mut self.unsaved {
+            for (id, node) in self.graph.iter() {
+                for &port in &self.saved_ports[id.0] {
+                    unsaved.keep(id, port, &given[node.inputs[port].0].changes);
+                }
+            }
+        }
+        let mut output = StepOutput::default();
+        for (id, node) in self.graph.iter() {
+            if let (NodeKind::Sink(_), &[input]) = (&node.kind, node.inputs.as_slice()) {
+                let changes = &given[input.0].changes;
+                if !changes.is_empty() {
+                    output.sinks.push((id, changes.clone()));
+                }
+            }
+        }
+        output.late = given.into_iter().flat_map(|given| given.late).collect();
         Ok(output)
     }
 }
@@ -284,68 +251,4 @@ fn promised(sources: &[NodeId], times: &BTreeMap<NodeId, StepTime>) -> StepTime 
             .unwrap_or_default()
     };
     StepTime { before: promised(|time| time.before), after: promised(|time| time.after) }
-}
-
-type Inputs = Vec<ChangeBatch>;
-
-/// Runs one operator per part of the input, in parallel when there is enough to do.
-fn run(
-    pool: &ThreadPool,
-    operators: &mut [Box<dyn Operator>],
-    parts: Vec<Inputs>,
-    time: StepTime,
-    late: &mut Vec<Late>,
-) -> Result<Vec<ChangeBatch>, RuntimeError> {
-    let rows: usize = parts.iter().flatten().map(ChangeBatch::len).sum();
-    let step = |(operator, inputs): (&mut Box<dyn Operator>, Inputs)| {
-        let step = operator.step(&inputs, time)?;
-        let late: Vec<Late> = step
-            .late
-            .into_iter()
-            .map(|row| Late { row, batch: inputs.first().cloned().unwrap_or_else(|| step.changes.clone()) })
-            .collect();
-        Ok::<_, RuntimeError>((step.changes, late))
-    };
-    let results: Result<Vec<(ChangeBatch, Vec<Late>)>, RuntimeError> = if rows < PARALLEL_ROWS_MIN || parts.len() == 1 {
-        operators.iter_mut().zip(parts).map(step).collect()
-    } else {
-        pool.install(|| operators.par_iter_mut().zip(parts.into_par_iter()).map(step).collect())
-    };
-    let (changes, rows): (Vec<_>, Vec<_>) = results?.into_iter().unzip();
-    late.extend(rows.into_iter().flatten());
-    Ok(changes)
-}
-
-fn run_slices(
-    pool: &ThreadPool,
-    operators: &mut [Box<dyn Operator>],
-    inputs: &[ChangeBatch],
-    time: StepTime,
-    late: &mut Vec<Late>,
-) -> Result<Vec<ChangeBatch>, RuntimeError> {
-    let rows: usize = inputs.iter().map(ChangeBatch::len).sum();
-    let count = if rows < PARALLEL_ROWS_MIN { 1 } else { operators.len() };
-    let slice = |batch: &ChangeBatch, part: usize| {
-        let (from, to) = (batch.len() * part / count, batch.len() * (part + 1) / count);
-        batch.slice(from, to - from)
-    };
-    let parts = (0..count).map(|part| inputs.iter().map(|batch| slice(batch, part)).collect()).collect();
-    run(pool, &mut operators[..count], parts, time, late)
-}
-
-fn run_shards(
-    pool: &ThreadPool,
-    keys: &[Vec<usize>],
-    shards: &mut [Box<dyn Operator>],
-    inputs: &[ChangeBatch],
-    time: StepTime,
-    late: &mut Vec<Late>,
-) -> Result<Vec<ChangeBatch>, RuntimeError> {
-    let mut parts: Vec<Inputs> = vec![Vec::with_capacity(inputs.len()); shards.len()];
-    for (batch, keys) in inputs.iter().zip(keys) {
-        for (part, rows) in parts.iter_mut().zip(exchange::split(batch, keys, shards.len())?) {
-            part.push(rows);
-        }
-    }
-    run(pool, shards, parts, time, late)
 }

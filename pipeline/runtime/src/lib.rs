@@ -22,6 +22,7 @@ mod error;
 mod late;
 mod pipeline;
 mod replay;
+mod schedule;
 mod source;
 mod stats;
 mod steps;

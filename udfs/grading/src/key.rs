@@ -35,6 +35,7 @@ const POINTS_MAX: i64 = 1_000_000_000;
 #[derive(Debug)]
 pub struct Key {
     pub(crate) items: Box<[Item]>,
+    names: Names,
     by_name: HashMap<Box<str>, usize>,
     pub(crate) floor: i64,
     pub(crate) max: i64,
@@ -42,7 +43,6 @@ pub struct Key {
 
 #[derive(Debug)]
 pub(crate) struct Item {
-    pub(crate) name: Box<str>,
     pub(crate) points: i64,
     pub(crate) penalty: i64,
     pub(crate) rule: Rule,
@@ -55,6 +55,26 @@ pub(crate) enum Rule {
     Numeric(Numeric),
     Text(Text),
     Ordered(Ordered),
+}
+
+/// Texts one behind the other, since every submission reads the names of all items.
+#[derive(Debug)]
+struct Names {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn push(&mut self, name: &str) {
+        self.text.push_str(name);
+        self.ends.push(self.text.len());
+    }
+
+    fn get(&self, at: usize) -> Option<&str> {
+        let end = *self.ends.get(at)?;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Some(&self.text[start..end])
+    }
 }
 
 impl Rule {
@@ -83,9 +103,11 @@ impl Key {
             return Err(KeyError::whole(Fault::new("the key has no items", "list at least one under `items`")));
         }
         let mut items = Vec::with_capacity(text.items.len());
+        let mut names = Names { text: String::new(), ends: Vec::with_capacity(text.items.len()) };
         let mut by_name = HashMap::with_capacity(text.items.len());
         for item in text.items {
             let name: Box<str> = item.item.as_str().into();
+            names.push(&name);
             let checked = match by_name.insert(name.clone(), items.len()) {
                 Some(_) => Err(Fault::new("it is there twice", "give every item a name of its own")),
                 None => Item::from_key(item),
@@ -101,7 +123,7 @@ impl Key {
                 "leave it out, or give thousandths of a point up to that",
             )));
         }
-        Ok(Key { items: items.into(), by_name, floor, max })
+        Ok(Key { items: items.into(), names, by_name, floor, max })
     }
 
     /// What an all-correct submission gets, in thousandths of a point.
@@ -112,13 +134,17 @@ impl Key {
 
     /// The items' names in the key's order.
     pub fn items(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.items.iter().map(|item| &*item.name)
+        (0..self.items.len()).map(|at| self.name(at))
+    }
+
+    /// The name of the item at `at`.
+    pub(crate) fn name(&self, at: usize) -> &str {
+        self.names.get(at).unwrap_or_default()
     }
 
     /// Where `item` is, looking at `guess` first.
     pub(crate) fn position(&self, item: &str, guess: usize) -> Option<usize> {
-        let guessed = self.items.get(guess).is_some_and(|at_guess| &*at_guess.name == item);
-        if guessed { Some(guess) } else { self.by_name.get(item).copied() }
+        if self.names.get(guess) == Some(item) { Some(guess) } else { self.by_name.get(item).copied() }
     }
 }
 
@@ -130,7 +156,7 @@ impl Item {
         let points = thousandths("points", text.points)?;
         let penalty = thousandths("penalty", text.penalty.unwrap_or(0))?;
         let rule = Rule::from_key(&text)?;
-        Ok(Item { name: text.item.into(), points, penalty, rule })
+        Ok(Item { points, penalty, rule })
     }
 }
 

@@ -104,7 +104,7 @@ impl Key {
         let read = for_each_answer(answers, |item, answer| {
             if let Some(at) = self.position(item, guess) {
                 guess = at + 1;
-                marks[at] = self.items[at].mark(answer.unwrap_or_default());
+                (marks[at].points, marks[at].kind) = self.items[at].mark(answer.unwrap_or_default());
             }
         });
         if read.is_err() {
@@ -115,25 +115,22 @@ impl Key {
     }
 
     fn blank_marks(&self) -> Vec<Mark<'_>> {
-        self.items.iter().map(|item| item.given(0, MarkKind::Blank)).collect()
+        let items = self.items().zip(&self.items);
+        items.map(|(item, of)| Mark { item, points: 0, max: of.points, kind: MarkKind::Blank }).collect()
     }
 }
 
 impl Item {
-    fn mark(&self, answer: &str) -> Mark<'_> {
+    fn mark(&self, answer: &str) -> (i64, MarkKind) {
         let answer = normalised(answer);
         if answer.is_empty() {
-            return self.given(0, MarkKind::Blank);
+            return (0, MarkKind::Blank);
         }
         match self.rule.judge(&answer) {
-            Verdict::Right => self.given(self.points, MarkKind::Correct),
-            Verdict::Share { part, whole } => self.given(share(self.points, part, whole), MarkKind::Partial),
-            Verdict::Wrong => self.given(-self.penalty, MarkKind::Wrong),
+            Verdict::Right => (self.points, MarkKind::Correct),
+            Verdict::Share { part, whole } => (share(self.points, part, whole), MarkKind::Partial),
+            Verdict::Wrong => (-self.penalty, MarkKind::Wrong),
         }
-    }
-
-    fn given(&self, points: i64, kind: MarkKind) -> Mark<'_> {
-        Mark { item: &self.name, points, max: self.points, kind }
     }
 }
 

@@ -209,15 +209,13 @@ impl Saver {
                         .iter()
                         .map(|batch| converter.convert_columns(batch.rows().columns()))
                         .collect::<Result<_, _>>()?;
-                    let mut rows: Vec<(&[u8], i64)> = Vec::new();
-                    for (batch, encoded) in batches.iter().zip(&encoded) {
-                        rows.extend((0..batch.len()).map(|row| (encoded.row(row).data(), batch.weight(row))));
-                    }
-                    rows.sort_unstable_by_key(|(row, _)| *row);
-                    for same in rows.chunk_by(|(left, _), (right, _)| left == right) {
-                        let weight: i64 = same.iter().map(|(_, weight)| weight).sum();
+                    let rows = batches.iter().zip(&encoded).flat_map(|(batch, encoded)| {
+                        (0..batch.len()).map(|row| (encoded.row(row).data(), batch.weight(row)))
+                    });
+                    for same in sorted(rows.collect()).chunk_by(|left, right| left.bytes == right.bytes) {
+                        let weight: i64 = same.iter().map(|row| row.weight).sum();
                         if weight != 0 {
-                            push(prefix, same[0].0, Change::Add(weight))?;
+                            push(prefix, same[0].bytes, Change::Add(weight))?;
                         }
                     }
                 }
@@ -226,6 +224,34 @@ impl Saver {
         writer.finish()?;
         Ok(Run::open(&*self.storage, name)?)
     }
+}
+
+/// An encoded row. In this order of fields it compares like its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Row<'a> {
+    /// The first bytes that not all rows share: most comparisons go no further, and stay out of memory that is far away.
+    first: u128,
+    bytes: &'a [u8],
+    weight: i64,
+}
+
+/// Rows by their bytes.
+fn sorted(rows: Vec<(&[u8], i64)>) -> Vec<Row<'_>> {
+    let like = rows.first().map_or(&[][..], |(bytes, _)| bytes);
+    let shared = rows.iter().fold(like.len(), |shared, (bytes, _)| {
+        let same = like[..shared].iter().zip(*bytes).position(|(left, right)| left != right);
+        same.unwrap_or(shared.min(bytes.len()))
+    });
+    let first = |bytes: &[u8]| {
+        let mut first = [0; 16];
+        let rest = &bytes[shared..bytes.len().min(shared + first.len())];
+        first[..rest.len()].copy_from_slice(rest);
+        u128::from_be_bytes(first)
+    };
+    let mut rows: Vec<Row<'_>> =
+        rows.into_iter().map(|(bytes, weight)| Row { first: first(bytes), bytes, weight }).collect();
+    rows.sort_unstable();
+    rows
 }
 
 /// Does something that takes room on the disk; while there is none, again and again as long as `again` says so.
@@ -270,6 +296,25 @@ mod tests {
         assert_eq!(beside, manifest.runs);
         RunSet::open(Arc::new(files.clone()), &manifest.runs).expect("whole runs");
         manifest.upto
+    }
+
+    #[test]
+    fn rows_are_sorted_by_their_bytes() {
+        let all: Vec<Vec<u8>> = (0..3000_u32)
+            .map(|number| {
+                let number = number.wrapping_mul(2_654_435_761);
+                let mut row = vec![7; 20];
+                row.extend(std::iter::repeat_n((number >> 30) as u8, (number % 40) as usize));
+                row.extend(number.to_le_bytes());
+                row
+            })
+            .collect();
+        for rows in [&all[..], &all[..1], &[]] {
+            let given = sorted(rows.iter().map(|row| (row.as_slice(), 1)).collect());
+            let mut wanted: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+            wanted.sort_unstable();
+            assert_eq!(given.iter().map(|row| row.bytes).collect::<Vec<_>>(), wanted);
+        }
     }
 
     #[test]
