@@ -97,7 +97,7 @@ FROM (
     *,
     json_get_int(score, 'points') AS points_earned,
     json_get_int(score, 'max') AS points_max,
-    json_get_json(score, 'marks') AS marks
+    score_marks(score) AS marks
   FROM (
     SELECT
       s.tenant,

@@ -1,10 +1,14 @@
 //! The native graders: the plain grading library over Arrow columns. They take texts as views, which plain texts become without
 //! being copied.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, StringBuilder, StructArray};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ByteView, Int64Array, ListArray, StringBuilder, StringViewBuilder, StructArray,
+};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
+use arrow::error::ArrowError;
 use chalk_catalog::FunctionIdentity;
+use chalk_grading::score_submission_into;
 use chalk_udf_host::{Function, native, version_function};
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
@@ -18,6 +22,7 @@ pub fn graders() -> Vec<Function> {
         text_function(identity("normalise_answer"), chalk_grading::normalise_answer),
         text_function(identity("normalise_answers"), chalk_grading::normalise_answers),
         score_submission(identity("score_submission")),
+        score_marks(identity("score_marks")),
         late_factor(identity("late_factor")),
         item_marks(identity("item_marks")),
     ];
@@ -49,17 +54,58 @@ fn text_function(identity: FunctionIdentity, function: fn(&str) -> String) -> Fu
     })
 }
 
-/// `score_submission(answers, key)`: one row per submission; NULL when the key cannot be used.
+/// `score_submission(answers, key)`: one row per submission; NULL when the key cannot be used. All of them stand in one text.
 fn score_submission(identity: FunctionIdentity) -> Function {
-    native(identity, vec![DataType::Utf8View, DataType::Utf8View], DataType::Utf8, |arguments| {
+    native(identity, vec![DataType::Utf8View, DataType::Utf8View], DataType::Utf8View, |arguments| {
         let (answers, keys) = (arguments[0].as_string_view(), arguments[1].as_string_view());
-        let mut scores = StringBuilder::new();
+        let mut text = String::new();
+        let mut ends = Vec::with_capacity(answers.len());
         for (answers, key) in answers.iter().zip(keys) {
-            let score = answers.zip(key).and_then(|(answers, key)| chalk_grading::score_submission(answers, key));
-            scores.append_option(score);
+            let scored = answers.zip(key).is_some_and(|(answers, key)| score_submission_into(answers, key, &mut text));
+            ends.push(scored.then_some(text.len()));
+        }
+        let mut scores = StringViewBuilder::with_capacity(ends.len());
+        let block = scores.append_block(Buffer::from(text.into_bytes()));
+        let mut start = 0;
+        for end in ends {
+            match end {
+                Some(end) => append_part(&mut scores, block, std::mem::replace(&mut start, end), end)?,
+                None => scores.append_null(),
+            }
         }
         Ok(Arc::new(scores.finish()) as ArrayRef)
     })
+}
+
+/// `score_marks(score)`: the array of marks in a score, which is not copied; NULL when it is no score.
+fn score_marks(identity: FunctionIdentity) -> Function {
+    native(identity, vec![DataType::Utf8View], DataType::Utf8View, |arguments| {
+        let scores = arguments[0].as_string_view();
+        let mut marks = StringViewBuilder::with_capacity(scores.len());
+        let blocks: Vec<u32> = scores.data_buffers().iter().map(|block| marks.append_block(block.clone())).collect();
+        for (score, view) in scores.iter().zip(scores.views()) {
+            let part = score.and_then(|score| {
+                let part = chalk_grading::score_marks(score)?;
+                Some((part.as_ptr() as usize - score.as_ptr() as usize, part.len()))
+            });
+            // No score is so short that it stands in its view.
+            let view = ByteView::from(*view);
+            match (part, blocks.get(view.buffer_index as usize)) {
+                (Some((from, length)), Some(&block)) => {
+                    let start = view.offset as usize + from;
+                    append_part(&mut marks, block, start, start + length)?;
+                }
+                _ => marks.append_null(),
+            }
+        }
+        Ok(Arc::new(marks.finish()) as ArrayRef)
+    })
+}
+
+/// Appends bytes of a block that the builder has.
+fn append_part(texts: &mut StringViewBuilder, block: u32, start: usize, end: usize) -> Result<(), ArrowError> {
+    let part = |place: usize| u32::try_from(place).map_err(|_| ArrowError::OffsetOverflowError(place));
+    texts.try_append_view(block, part(start)?, part(end - start)?)
 }
 
 /// `late_factor(received_s, due_s)`: permille.

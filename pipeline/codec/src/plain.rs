@@ -79,7 +79,9 @@ fn integer(json: &[u8]) -> Option<(i64, &[u8])> {
     let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
     let follows = digits.get(end);
     let leading_zero = end > 1 && digits[0] == b'0';
-    if end == 0 || end > 18 || leading_zero || matches!(follows, Some(b'.' | b'e' | b'E')) {
+    // For JSON readers -0 is a fraction.
+    let negative_zero = negative && digits[..end] == *b"0";
+    if end == 0 || end > 18 || leading_zero || negative_zero || matches!(follows, Some(b'.' | b'e' | b'E')) {
         return None;
     }
     let value = digits[..end].iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));

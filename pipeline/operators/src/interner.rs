@@ -53,6 +53,11 @@ impl Interner {
         }
     }
 
+    /// Whether a key has an id.
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
+        self.table.find(table_hash(key), |&id| *self.keys[id as usize].bytes == *key).is_some()
+    }
+
     /// The key of an id that is in use.
     pub(crate) fn key(&self, id: u32) -> &[u8] {
         &self.keys[id as usize].bytes

@@ -66,6 +66,8 @@ pub(crate) struct Engine {
     pub(crate) committed: CommitSeq,
     pub(crate) out: SyncSender<Computed>,
     pub(crate) stop: watch::Receiver<Stop>,
+    /// The epoch that closed the windows of bounded sources, once it is on its way.
+    pub(crate) drained: watch::Sender<Option<Epoch>>,
     /// `None` when no checkpoints are made.
     pub(crate) checkpoints: Option<CheckpointTimes>,
     // state
@@ -101,11 +103,10 @@ impl Engine {
             return Ok(());
         }
         let mut durable = self.log.durable();
-        let mut drained = false;
         loop {
             let stop = *self.stop.borrow_and_update();
             if stop == Stop::Now {
-                if !drained {
+                if !self.is_drained() {
                     self.checkpoint();
                 }
                 return Ok(());
@@ -116,19 +117,19 @@ impl Engine {
                 if !self.send(output) {
                     return Ok(());
                 }
-                if !drained && self.is_due(UNSAVED_BYTES) {
+                if !self.is_drained() && self.is_due(UNSAVED_BYTES) {
                     self.checkpoint();
                 }
-            } else if stop == Stop::Drain && !drained {
+            } else if stop == Stop::Drain && !self.is_drained() {
                 // What closes windows now is not in the log: later state is this run's alone.
                 self.checkpoint();
-                drained = true;
                 let output = self.end_bounded_sources()?;
                 if !self.send(output) {
                     return Ok(());
                 }
+                self.drained.send_replace(Some(self.epoch));
             } else {
-                if !drained && self.is_due(IDLE_UNSAVED_BYTES) {
+                if !self.is_drained() && self.is_due(IDLE_UNSAVED_BYTES) {
                     self.checkpoint();
                 }
                 futures::executor::block_on(async {
@@ -142,6 +143,10 @@ impl Engine {
                 }
             }
         }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.drained.borrow().is_some()
     }
 
     fn send(&mut self, output: StepOutput) -> bool {

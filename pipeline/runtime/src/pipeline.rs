@@ -61,6 +61,7 @@ pub struct Handle {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     durable: watch::Receiver<CommitSeq>,
     stop: watch::Sender<Stop>,
+    drained: watch::Receiver<Option<Epoch>>,
     stats: Arc<Stats>,
     failure: Arc<Mutex<Option<String>>>,
     engine: Mutex<Vec<JoinHandle<()>>>,
@@ -115,12 +116,12 @@ impl Handle {
         if !matches!(joined.await, Ok(Ok(()))) || lock(&self.failure).is_some() {
             return Err(self.stopped());
         }
-        let epoch = self.caught_up().await?.epoch;
+        self.caught_up().await?;
         self.stop.send_replace(Stop::Drain);
+        let drained =
+            self.drained.clone().wait_for(Option::is_some).await.map_err(|_| self.stopped())?.unwrap_or_default();
         let mut snapshots = self.snapshots.clone();
-        if snapshots.wait_for(|snapshot| snapshot.epoch > epoch).await.is_err() {
-            return Err(self.stopped());
-        }
+        snapshots.wait_for(|snapshot| snapshot.epoch >= drained).await.map_err(|_| self.stopped())?;
         self.caught_up().await
     }
 
@@ -192,6 +193,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     };
     let durable = *log.durable().borrow();
     let unsettled = (begin.snapshot.upto < durable).then_some((begin.snapshot.upto, durable));
+    let (drained_at, drained) = watch::channel(None);
     let engine = Engine {
         log: Arc::clone(&log),
         topics,
@@ -200,6 +202,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         committed: committed.unwrap_or_default(),
         out,
         stop: stopped,
+        drained: drained_at,
         checkpoints,
         dataflow: begin.dataflow,
         sources: begin.sources,
@@ -241,7 +244,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     }
     let durable = log.durable();
     let (engine, readers) = (Mutex::new(threads), Mutex::new(readers));
-    Ok(Handle { snapshots, durable, stop, stats, failure, engine, readers, saving })
+    Ok(Handle { snapshots, durable, stop, drained, stats, failure, engine, readers, saving })
 }
 
 /// State to begin with, and what goes on writing it.

@@ -1,9 +1,9 @@
 //! One step through the graph: each node once all its inputs are there, nodes that do not wait for each other at once.
 //!
 //! ```text
-//! submissions ─▶ score ─▶ graded          these two lines run side by side,
-//! marks ─▶ rank ─┬▶ join ─▶ leaderboard   and so do the branches of one
-//!                └▶ aggregate ─▶ report
+//! orders ─▶ price ─▶ topic            these two lines run side by side,
+//! prices ─▶ rank ─┬▶ join ─▶ view     and so do the branches of one
+//!                 └▶ aggregate ─▶ view
 //! ```
 //!
 //! What a node gives depends on its inputs alone, so that the order in which nodes run is nobody's business.

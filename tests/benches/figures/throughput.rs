@@ -8,10 +8,7 @@ use std::time::Instant;
 const SUBMISSIONS: u64 = 200_000;
 /// Lines of one append, and appends on their way.
 const LINES: usize = 500;
-const IN_FLIGHT: usize = 16;
-fn in_flight() -> usize {
-    std::env::var("INF").ok().and_then(|s| s.parse().ok()).unwrap_or(IN_FLIGHT)
-}
+const IN_FLIGHT: usize = 48;
 
 pub(crate) fn run(wanted: &Wanted) {
     let workload = Workload::new(wanted.events.unwrap_or(SUBMISSIONS));
@@ -24,7 +21,7 @@ pub(crate) fn run(wanted: &Wanted) {
         workload.submissions
     );
     let yardstick = parse_all(&workload);
-    let (sender, waiting) = waiter(node.pipeline.subscribe(), in_flight());
+    let (sender, waiting) = waiter(node.pipeline.subscribe(), IN_FLIGHT);
     let (began, cpu_before) = (Instant::now(), cpu());
     for lines in workload.lines.chunks(LINES) {
         let mut text = String::with_capacity(lines.iter().map(|line| line.len() + 1).sum());

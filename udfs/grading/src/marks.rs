@@ -51,6 +51,23 @@ pub fn for_each_mark(marks: &str, mut each: impl FnMut(&WrittenMark<'_>)) -> boo
     json.deserialize_seq(EachMark { each, read: count }).and_then(|()| json.end()).is_ok()
 }
 
+/// The marks of a score, as [`Score::write_json`](crate::Score::write_json) writes one: the array alone. `None` when it is no score.
+///
+/// ```
+/// let score = r#"{"points":0,"max":500,"marks":[{"item":"q02","points":0,"max":500,"mark":"blank"}]}"#;
+/// assert_eq!(
+///     chalk_grading::score_marks(score),
+///     Some(r#"[{"item":"q02","points":0,"max":500,"mark":"blank"}]"#),
+/// );
+/// assert_eq!(chalk_grading::score_marks("[]"), None);
+/// ```
+#[must_use]
+pub fn score_marks(score: &str) -> Option<&str> {
+    let (_, rest) = integer(score.strip_prefix("{\"points\":")?)?;
+    let (_, rest) = integer(rest.strip_prefix(",\"max\":")?)?;
+    rest.strip_prefix(",\"marks\":")?.strip_suffix('}').filter(|marks| marks.starts_with('[') && marks.ends_with(']'))
+}
+
 /// A mark in just the spelling of [`Score::write_json`](crate::Score::write_json), and what follows it: four times as fast as
 /// reading any JSON.
 fn as_we_write_it(text: &str) -> Option<(WrittenMark<'_>, &str)> {

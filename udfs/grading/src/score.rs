@@ -145,7 +145,10 @@ impl Score<'_> {
     /// Appends `{"points":…,"max":…,"marks":[{"item":…,"points":…,"max":…,"mark":"correct"},…]}`.
     pub fn write_json(&self, out: &mut String) {
         const BYTES_PER_MARK: usize = 64;
-        out.reserve(BYTES_PER_MARK * (self.marks.len() + 1));
+        // Beside other scores in one text: it grows as texts do, not by as much as this one takes.
+        if out.is_empty() {
+            out.reserve(BYTES_PER_MARK * (self.marks.len() + 1));
+        }
         out.push_str("{\"points\":");
         push_integer(out, self.points);
         out.push_str(",\"max\":");

@@ -100,9 +100,14 @@ impl Hasher for KeyTextHasher {
 /// key is not usable. Keeps the keys of the calling thread in a [`Scorer`].
 #[must_use]
 pub fn score_submission(answers: &str, key: &str) -> Option<String> {
+    let mut out = String::new();
+    score_submission_into(answers, key, &mut out).then_some(out)
+}
+
+/// [`score_submission`], appended to `out`. `false` when the key is not usable; nothing is appended then.
+pub fn score_submission_into(answers: &str, key: &str, out: &mut String) -> bool {
     thread_local! {
         static SCORER: RefCell<Scorer> = RefCell::new(Scorer::new());
     }
-    let mut out = String::new();
-    SCORER.with_borrow_mut(|scorer| scorer.score_submission(answers, key, &mut out)).then_some(out)
+    SCORER.with_borrow_mut(|scorer| scorer.score_submission(answers, key, out))
 }

@@ -37,7 +37,7 @@ use arrow::error::ArrowError;
 use chalk_event::{ChangeBatch, Weights};
 use chalk_graph::{Aggregate, AggregateCall};
 use panes::Panes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// Groups rows by key and aggregates each group.
 pub(crate) struct AggregateOperator {
@@ -125,11 +125,13 @@ impl Operator for AggregateOperator {
             }
         };
         let ends: HashMap<u32, i64> = self.panes.iter().flat_map(Panes::ends).collect();
-        let mut states: BTreeMap<Box<[u8]>, Option<Vec<u8>>> = gone.into_iter().map(|key| (key, None)).collect();
-        for group in changed {
-            states.insert(self.groups.key(group).into(), Some(self.state_of(group, ends.get(&group).copied())));
-        }
-        states.into_iter().map(|(key, state)| GroupState { key, state }).collect()
+        let gone: BTreeSet<Box<[u8]>> = gone.into_iter().filter(|key| !self.groups.contains(key)).collect();
+        let gone = gone.into_iter().map(|key| GroupState { key, state: None });
+        let changed = changed.into_iter().map(|group| {
+            let state = self.state_of(group, ends.get(&group).copied());
+            GroupState { key: self.groups.key(group).into(), state: Some(state) }
+        });
+        gone.chain(changed).collect()
     }
 
     fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {

@@ -10,6 +10,7 @@ use chalk_graph::{Graph, NodeId};
 use chalk_operators::GroupState;
 use chalk_store::Storage;
 use chalk_store::runs::{Change, Run, RunSet, RunWriter};
+use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -212,11 +213,8 @@ impl Saver {
                     let rows = batches.iter().zip(&encoded).flat_map(|(batch, encoded)| {
                         (0..batch.len()).map(|row| (encoded.row(row).data(), batch.weight(row)))
                     });
-                    for same in sorted(rows.collect()).chunk_by(|left, right| left.bytes == right.bytes) {
-                        let weight: i64 = same.iter().map(|row| row.weight).sum();
-                        if weight != 0 {
-                            push(prefix, same[0].bytes, Change::Add(weight))?;
-                        }
+                    for (row, weight) in sums(rows) {
+                        push(prefix, row, Change::Add(weight))?;
                     }
                 }
             }
@@ -226,32 +224,16 @@ impl Saver {
     }
 }
 
-/// An encoded row. In this order of fields it compares like its bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Row<'a> {
-    /// The first bytes that not all rows share: most comparisons go no further, and stay out of memory that is far away.
-    first: u128,
-    bytes: &'a [u8],
-    weight: i64,
-}
-
-/// Rows by their bytes.
-fn sorted(rows: Vec<(&[u8], i64)>) -> Vec<Row<'_>> {
-    let like = rows.first().map_or(&[][..], |(bytes, _)| bytes);
-    let shared = rows.iter().fold(like.len(), |shared, (bytes, _)| {
-        let same = like[..shared].iter().zip(*bytes).position(|(left, right)| left != right);
-        same.unwrap_or(shared.min(bytes.len()))
-    });
-    let first = |bytes: &[u8]| {
-        let mut first = [0; 16];
-        let rest = &bytes[shared..bytes.len().min(shared + first.len())];
-        first[..rest.len()].copy_from_slice(rest);
-        u128::from_be_bytes(first)
-    };
-    let mut rows: Vec<Row<'_>> =
-        rows.into_iter().map(|(bytes, weight)| Row { first: first(bytes), bytes, weight }).collect();
-    rows.sort_unstable();
-    rows
+/// The sum of the weights of each row, where it is not 0, by the rows' bytes. Most rows of a view come and go again between two
+/// checkpoints: they are not sorted.
+fn sums<'a>(rows: impl Iterator<Item = (&'a [u8], i64)>) -> Vec<(&'a [u8], i64)> {
+    let mut sums: HashMap<&[u8], i64> = HashMap::new();
+    for (row, weight) in rows {
+        *sums.entry(row).or_insert(0) += weight;
+    }
+    let mut sums: Vec<(&[u8], i64)> = sums.into_iter().filter(|(_, weight)| *weight != 0).collect();
+    sums.sort_unstable_by_key(|(row, _)| *row);
+    sums
 }
 
 /// Does something that takes room on the disk; while there is none, again and again as long as `again` says so.
@@ -296,25 +278,6 @@ mod tests {
         assert_eq!(beside, manifest.runs);
         RunSet::open(Arc::new(files.clone()), &manifest.runs).expect("whole runs");
         manifest.upto
-    }
-
-    #[test]
-    fn rows_are_sorted_by_their_bytes() {
-        let all: Vec<Vec<u8>> = (0..3000_u32)
-            .map(|number| {
-                let number = number.wrapping_mul(2_654_435_761);
-                let mut row = vec![7; 20];
-                row.extend(std::iter::repeat_n((number >> 30) as u8, (number % 40) as usize));
-                row.extend(number.to_le_bytes());
-                row
-            })
-            .collect();
-        for rows in [&all[..], &all[..1], &[]] {
-            let given = sorted(rows.iter().map(|row| (row.as_slice(), 1)).collect());
-            let mut wanted: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
-            wanted.sort_unstable();
-            assert_eq!(given.iter().map(|row| row.bytes).collect::<Vec<_>>(), wanted);
-        }
     }
 
     #[test]
