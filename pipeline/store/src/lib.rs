@@ -1,12 +1,12 @@
 //! Where bytes are kept: files that must be durable, through the [`Storage`] trait, and sorted [`runs`] of keys in them.
 //!
 //! The commit log needs what `object_store`'s local back end does not give: `fdatasync`, synced directories, and errors
-//! that are never retried. This crate must not know events or SQL.
-//!
-//! Object stores by URL (for history and photos) join it here when something reads or writes them.
+//! that are never retried. What is written once and read as a whole is in [`objects`]: a directory, or an object store by URL.
+//! This crate must not know events or SQL.
 
 mod local;
 pub mod memory;
+pub mod objects;
 pub mod runs;
 mod storage;
 

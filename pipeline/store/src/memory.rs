@@ -3,7 +3,9 @@
 //! Every operation that changes something is written down. [`MemoryFiles::after_power_cut`] plays them back up to any of them and leaves what a disk
 //! could have: what was synced, and of the rest whatever chance leaves of it. A [`Fault`] makes operations fail from a number on.
 
+use crate::objects::{ObjectInfo, check_key};
 use crate::storage::{AppendFile, ReadFile, Storage, StorageError};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -298,6 +300,34 @@ impl Storage for MemoryFiles {
     }
 }
 
+/// Keys are names.
+impl crate::objects::Objects for MemoryFiles {
+    fn location(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
+        check_key(key)?;
+        self.replace(key, &bytes)
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>, StorageError> {
+        Ok(Storage::read(self, key)?.map(Bytes::from))
+    }
+
+    fn list(&self) -> Result<Vec<ObjectInfo>, StorageError> {
+        let disk = self.disk();
+        let info =
+            |(key, &file): (&String, &usize)| ObjectInfo { key: key.clone(), bytes: disk.files[file].len() as u64 };
+        Ok(disk.names.iter().map(info).collect())
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.remove(key)?;
+        self.sync_directory()
+    }
+}
+
 /// A file of [`MemoryFiles`].
 #[derive(Debug)]
 struct MemoryFile {
@@ -371,13 +401,16 @@ mod tests {
             let after = files.after_power_cut(files.done(), &mut chance);
             let bytes = after.read("a").expect("memory").expect("its name was synced");
             assert!(bytes.starts_with(b"one"));
-            seen.insert((String::from_utf8_lossy(&bytes[3..]).into_owned(), after.list().expect("memory").len()));
+            seen.insert((
+                String::from_utf8_lossy(&bytes[3..]).into_owned(),
+                Storage::list(&after).expect("memory").len(),
+            ));
         }
         for left in [("", 1), ("two", 1), ("", 2), ("two", 2), ("\0\0\0", 1), ("tw", 2)] {
             assert!(seen.contains(&(left.0.to_owned(), left.1)), "never {left:?}: {seen:?}");
         }
         let before = files.after_power_cut(1, &mut |_| 0);
-        assert_eq!(before.list().expect("memory"), Vec::<String>::new(), "its name was not synced");
+        assert_eq!(Storage::list(&before).expect("memory"), Vec::<String>::new(), "its name was not synced");
     }
 
     #[test]
