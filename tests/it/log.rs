@@ -2,6 +2,7 @@
 
 mod faults;
 mod files;
+mod history;
 mod kill;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt64Array, new_null_array};
@@ -103,10 +104,11 @@ fn partition(log: &dyn EventLog, topic: TopicId, partition: u16, from: u64, byte
 /// A kind of log: opens the one of a directory.
 type Open = fn(&Path) -> Arc<dyn EventLog>;
 
-const LOGS: [(&str, Open); 3] = [
+const LOGS: [(&str, Open); 4] = [
     ("commit log", |directory| open(directory, options()) as _),
     ("commit log without memory", |directory| open(directory, without_memory()) as _),
     ("commit log with little memory", |directory| open(directory, with_little_memory()) as _),
+    ("commit log that is read from history", |directory| Arc::new(history::Archived::open(directory)) as _),
 ];
 
 /// Nothing is found in memory, and every commit begins a segment.

@@ -8,13 +8,15 @@ use arrow::array::RecordBatch;
 use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray, UInt64Array, new_null_array};
 use arrow::datatypes::{DataType, Int64Type};
 use chalk_catalog::{TopicDef, TopicSchema};
-use chalk_event::{CommitSeq, EventTime, PartitionId};
-use chalk_log::{Append, CommitLog, EventLog, FrameToAppend, Holder, LogOptions};
+use chalk_event::{CommitSeq, EventTime, IngestTime, PartitionId};
+use chalk_log::{Append, CommitLog, EventLog, FrameToAppend, Holder, Keep, LogOptions, Retention};
 use chalk_store::LocalFiles;
+use chalk_store::objects::LocalObjects;
 use chalk_store::runs::{Change, RunSet, RunWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 const AVSC: &str = r#"{"event_type":"note","partitions":2,"fields":[
     {"name":"n","type":"long"},{"name":"text","type":["null","string"]}]}"#;
@@ -108,6 +110,63 @@ fn a_log_of_format_2_is_read_and_gone_on_with() {
         next += rows;
     }
     assert_eq!(next, 2 * all);
+}
+
+/// Copies a folder and those in it.
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    let entries = std::fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    for entry in entries.flatten() {
+        let to = to.join(entry.file_name());
+        match entry.file_type().expect("a kind").is_dir() {
+            true => copy_all(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).expect("a copy")),
+        }
+    }
+}
+
+/// A log that has let go of all but its last segments, and its history.
+#[test]
+fn a_history_of_format_1_is_read_and_gone_on_with() {
+    let open = |directory: &Path| {
+        let holder = Holder { pid: 7, command: "chalk test".to_owned(), http: None, pg: None };
+        let history = Some(Arc::new(LocalObjects::at(&directory.join("history"))) as _);
+        CommitLog::open(directory, &holder, LogOptions { history, ..options() }).expect("a log of an earlier build")
+    };
+    let archive = |log: &CommitLog| {
+        log.seal().expect("a sealed segment");
+        log.export(&mut || true).expect("an export");
+        let others = Keep { log_age: Some(Duration::ZERO), ..Keep::default() };
+        log.retain(&Retention { others, ..Retention::default() }, &[], IngestTime(i64::MAX)).expect("retention");
+    };
+    let from = golden("history-1");
+    if std::env::var_os("CHALK_BLESS").is_some() && !from.exists() {
+        let made = tempfile::tempdir().expect("a temporary folder");
+        let log = open(made.path());
+        append_all(&log, 0);
+        archive(&log);
+        drop(log);
+        ["log", "history"].iter().for_each(|part| copy_all(&made.path().join(part), &from.join(part)));
+    }
+    let copy = tempfile::tempdir().expect("a temporary folder");
+    copy_all(&from, copy.path());
+    let log = open(copy.path());
+    assert!(log.size().first > CommitSeq(1), "a part is in history alone");
+    let all = COUNTS.iter().sum::<i64>();
+    let check = |until: i64| {
+        let topic = log.topics().by_name("notes").expect("a topic").clone();
+        let (commits, _) = log.read(CommitSeq(0), &[topic.id], usize::MAX).expect("readable commits");
+        let next = commits.iter().flat_map(|commit| &commit.frames).fold(0, |next, frame| {
+            let count = frame.rows.num_rows() as i64;
+            assert_eq!(frame.rows, notes(&topic, next, count).frames[0].rows);
+            next + count
+        });
+        assert_eq!(next, until);
+    };
+    check(all);
+    append_all(&log, all);
+    archive(&log);
+    check(2 * all);
 }
 
 #[test]

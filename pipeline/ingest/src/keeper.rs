@@ -61,6 +61,15 @@ impl Manifest {
     }
 }
 
+/// The commit after which a door that keeps what it remembers in `storage` reads the log when it opens: the beginning when nothing that counts
+/// is there.
+///
+/// # Errors
+/// When the manifest cannot be read.
+pub fn reads_after(storage: &dyn Storage) -> Result<CommitSeq, StorageError> {
+    Ok(storage.read(MANIFEST)?.and_then(|bytes| Manifest::decode(&bytes)).map_or(CommitSeq(0), |kept| kept.covers))
+}
+
 /// A hash of a durable commit; `None` when the log does not have it.
 fn hash_of(log: &dyn EventLog, seq: CommitSeq) -> Result<Option<u64>, DoorError> {
     let Some(before) = seq.0.checked_sub(1).filter(|_| seq <= *log.durable().borrow()) else { return Ok(None) };

@@ -36,4 +36,5 @@ mod times;
 pub use door::{Door, DoorOptions, Submitted};
 pub use error::DoorError;
 pub use identity::event_id;
+pub use keeper::reads_after;
 pub use receipt::{Receipt, Refused};

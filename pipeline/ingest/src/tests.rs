@@ -648,6 +648,12 @@ impl EventLog for Counting {
         self.count(frames.iter().map(|(_, frame)| frame));
         Ok(frames)
     }
+    fn first(&self, topic: TopicId, partition: PartitionId) -> Result<Offset, LogError> {
+        self.log.first(topic, partition)
+    }
+    fn let_go(&self, topics: &[TopicId]) -> CommitSeq {
+        self.log.let_go(topics)
+    }
     fn tail(&self, topic: TopicId, partition: PartitionId) -> Offset {
         self.log.tail(topic, partition)
     }

@@ -1,5 +1,6 @@
 //! The contract of an event log.
 
+use crate::commit_log::HistorySize;
 use arrow::array::RecordBatch;
 use chalk_catalog::{ControlEvent, Journal, SchemaId, TopicDef, TopicId, Topics};
 use chalk_event::{CommitSeq, EventTime, IngestTime, Offset, PartitionId};
@@ -73,11 +74,13 @@ pub struct PartitionSize {
     pub topic: TopicId,
     /// The partition.
     pub partition: PartitionId,
-    /// The first offset that is kept.
+    /// The first offset that is kept, in history or in the log.
     pub first: Offset,
+    /// The first offset that the log's segments have, or will have.
+    pub first_in_log: Offset,
     /// The next offset: it has `tail - first` rows.
     pub tail: Offset,
-    /// What its frames take in the log, encoded.
+    /// What its frames take in the log's segments, encoded.
     pub bytes: u64,
     /// The last commit with rows of it.
     pub last_commit: CommitSeq,
@@ -92,6 +95,12 @@ pub struct LogSize {
     pub segments: u64,
     /// What they take on disk.
     pub bytes: u64,
+    /// The first commit that they have, or will have.
+    pub first: CommitSeq,
+    /// What is in history; `None` when none is kept.
+    pub history: Option<HistorySize>,
+    /// What keeps segments that retention would have let go of when it was last looked at.
+    pub held_back: Option<String>,
     /// The partitions that have rows, by topic and partition.
     pub partitions: Vec<PartitionSize>,
 }
@@ -165,6 +174,18 @@ pub enum LogError {
         /// The limit.
         limit: usize,
     },
+    /// What is asked for was let go of.
+    #[error(
+        "{asked} is not kept any more: what is kept begins with {kept}; {why}\n  hint: read on from there; whatever has to begin before needs a copy of the history"
+    )]
+    NotKept {
+        /// What is asked for.
+        asked: String,
+        /// What there is from.
+        kept: String,
+        /// Why there is nothing before.
+        why: String,
+    },
     /// A schema in the log cannot be read.
     #[error("{0}")]
     Schema(String),
@@ -219,6 +240,8 @@ impl Future for Pending {
 ///   bytes are synced.
 /// - **Bounded.** [`EventLog::append`] blocks while too much is waiting to be written. Neither memory nor the time to open
 ///   grows with history.
+/// - **Never skipped.** Retention lets go of the oldest rows; a read from before what is kept fails with [`LogError::NotKept`], it does not
+///   begin later. Where history has them, reads go from there into the log's own segments as if these had never been removed.
 /// - **Fail-stop.** After a failed write or sync every later append fails; reads go on.
 /// - **A full disk is waited for.** Appends stay in their places until there is room again, then go on; see
 ///   [`EventLog::stalled`].
@@ -284,6 +307,16 @@ pub trait EventLog: Send + Sync {
         from: Offset,
         bytes_max: usize,
     ) -> Result<Vec<(CommitSeq, Frame)>, LogError>;
+
+    /// The first offset of a partition that is kept.
+    ///
+    /// # Errors
+    /// As for [`EventLog::read`].
+    fn first(&self, topic: TopicId, partition: PartitionId) -> Result<Offset, LogError>;
+
+    /// The last commit whose rows of these topics may have been let go of: [`EventLog::read`] after it, or after a later one, has all
+    /// of them. 0 as long as everything is kept.
+    fn let_go(&self, topics: &[TopicId]) -> CommitSeq;
 
     /// The next offset of a partition.
     fn tail(&self, topic: TopicId, partition: PartitionId) -> Offset;

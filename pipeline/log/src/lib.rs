@@ -20,6 +20,9 @@
 //!   reader      frames from a file
 //!   recovery    opening a directory, cutting an unacknowledged tail
 //!   verify      reading all of a directory, cutting off a damaged end
+//!   history/    sealed segments as Parquet on an object store: written, read, let go of
+//!   retention   which segments are let go of, and what holds them back
+//!   trim        where the log begins once segments were removed
 //!   fence       one writer per directory
 //! ```
 
@@ -27,7 +30,8 @@ mod commit_log;
 mod contract;
 
 pub use commit_log::{
-    CommitLog, CommitReport, CutOff, FrameReport, Holder, LogOptions, SegmentReport, inspect, read_holder, repair_tail,
+    CommitLog, CommitReport, CutOff, Expired, Exported, FrameReport, History, HistoryFile, HistoryPartition,
+    HistorySize, Holder, Keep, LetGo, LogOptions, Need, Retention, SegmentReport, inspect, read_holder, repair_tail,
     verify,
 };
 pub use contract::{

@@ -124,7 +124,8 @@ impl PartitionStream for Lane {
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let lane = Arc::new(self.clone());
         let held = MemoryConsumer::new("chunk of a topic").register(context.memory_pool());
-        let chunks = try_unfold((Offset(0), held), move |(from, held)| {
+        // `None` is where what is kept begins.
+        let chunks = try_unfold((None, held), move |(from, held)| {
             let lane = Arc::clone(&lane);
             // Reading waits for the disk: not on a thread that runs async tasks.
             let chunk = tokio::task::spawn_blocking(move || lane.chunk(from));
@@ -132,7 +133,7 @@ impl PartitionStream for Lane {
                 let chunk = chunk.await.map_err(|error| DataFusionError::External(error.into()))??;
                 let Some((rows, next)) = chunk else { return Ok(None) };
                 held.try_resize(bytes_of(&rows))?;
-                Ok(Some((rows, (next, held))))
+                Ok(Some((rows, (Some(next), held))))
             }
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), chunks))
@@ -140,8 +141,10 @@ impl PartitionStream for Lane {
 }
 
 impl Lane {
-    /// The rows from an offset on, and the offset after them; `None` at the end.
-    fn chunk(&self, from: Offset) -> Result<Option<(RecordBatch, Offset)>> {
+    /// The rows from an offset on, or from the first that is kept, and the offset after them; `None` at the end.
+    fn chunk(&self, from: Option<Offset>) -> Result<Option<(RecordBatch, Offset)>> {
+        let first = || self.log.first(self.topic, self.partition);
+        let from = from.map_or_else(first, Ok).map_err(|error| DataFusionError::External(error.into()))?;
         let frames = self.log.read_partition(self.topic, self.partition, from, CHUNK_BYTES);
         let frames = frames.map_err(|error| DataFusionError::External(error.into()))?;
         let (mut next, mut batches) = (from, Vec::with_capacity(frames.len()));

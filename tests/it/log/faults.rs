@@ -13,22 +13,22 @@ use std::time::Duration;
 /// How many commits are tried.
 const COMMITS: i64 = 24;
 
-fn setting(name: &str, default: u64) -> u64 {
+pub(super) fn setting(name: &str, default: u64) -> u64 {
     let text = std::env::var(name).ok();
     text.map_or(default, |text| text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
 }
 
 /// Numbers below the one asked for, from a seed that a failing test shows.
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn seeded() -> Self {
+    pub(super) fn seeded() -> Self {
         let seed = setting("CHALK_SEED", 1);
         say(&format!("CHALK_SEED={seed}"));
         Self(seed)
     }
 
-    fn below(&mut self, below: usize) -> usize {
+    pub(super) fn below(&mut self, below: usize) -> usize {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -38,7 +38,7 @@ impl Chance {
 }
 
 #[expect(clippy::print_stderr, reason = "shown when a test fails")]
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     eprintln!("{text}");
 }
 

@@ -4,13 +4,14 @@ use super::format::{Reader, Unreadable};
 use super::index::Index;
 use super::lanes::{LANE_BYTES, Lanes};
 use chalk_event::{CommitSeq, IngestTime};
+use serde::{Deserialize, Serialize};
 
 pub(super) const ENDING_BYTES: usize = 104;
 const ENDING_CHECKED_BYTES: usize = 92;
 const END_MAGIC: &[u8; 8] = b"CHALKEND";
 
 /// What is known of a run of segments without reading them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Segments {
     pub(super) count: u64,
     pub(super) bytes: u64,

@@ -7,6 +7,7 @@ use super::lanes::{LaneKey, Lanes};
 use chalk_catalog::{SchemaId, TopicId};
 use chalk_event::{CommitSeq, IngestTime, Offset, PartitionId};
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// A commit's place in its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub(super) struct Index {
 pub(super) struct FrameToRead {
     pub(super) commit: CommitSeq,
     pub(super) time: IngestTime,
+    /// Its number in its commit.
+    pub(super) number: u32,
     pub(super) topic: TopicId,
     pub(super) partition: PartitionId,
     pub(super) base_offset: Offset,
@@ -147,17 +150,19 @@ impl Index {
         })
     }
 
-    fn frames_of(&self, commit: usize) -> &[FramePlace] {
-        let end = self.commits.get(commit + 1).map_or(self.frames.len(), |next| next.first_frame as usize);
-        &self.frames[self.commits[commit].first_frame as usize..end]
+    fn frames_of(&self, commit: usize) -> Range<u32> {
+        let end = self.commits.get(commit + 1).map_or(self.frames.len() as u32, |next| next.first_frame);
+        self.commits[commit].first_frame..end
     }
 
-    fn to_read(&self, frame: &FramePlace) -> FrameToRead {
+    fn to_read(&self, number: u32) -> FrameToRead {
+        let frame = &self.frames[number as usize];
         let commit = &self.commits[frame.commit as usize];
         let (topic, partition) = self.lanes[frame.lane as usize].key;
         FrameToRead {
             commit: CommitSeq(self.first.0 + u64::from(frame.commit)),
             time: commit.time,
+            number: number - commit.first_frame,
             topic,
             partition,
             base_offset: frame.base_offset,
@@ -184,10 +189,11 @@ impl Index {
             if bytes >= bytes_max {
                 return (frames, CommitSeq(seq - 1));
             }
-            for frame in self.frames_of((seq - self.first.0) as usize) {
+            for number in self.frames_of((seq - self.first.0) as usize) {
+                let frame = &self.frames[number as usize];
                 if wanted[frame.lane as usize] {
                     bytes += frame.body_bytes as usize;
-                    frames.push(self.to_read(frame));
+                    frames.push(self.to_read(number));
                 }
             }
         }
@@ -207,13 +213,20 @@ impl Index {
         let mut bytes = 0;
         numbers[before..]
             .iter()
-            .map(|&number| self.to_read(frame(number)))
+            .map(|&number| self.to_read(number))
             .take_while(|frame| {
                 let more = bytes < bytes_max;
                 bytes += frame.body_bytes as usize;
                 more
             })
             .collect()
+    }
+
+    /// What the bodies of a partition's frames take.
+    pub(super) fn bytes_of(&self, key: LaneKey) -> u64 {
+        let frames = self.lane_numbers.get(&key).map(|&lane| self.lanes[lane as usize].frames.as_slice());
+        let frames = frames.unwrap_or_default().iter();
+        frames.map(|&number| u64::from(self.frames[number as usize].body_bytes)).sum()
     }
 
     /// The first commit made at `time` or later.
@@ -233,7 +246,7 @@ impl Index {
             leb128(frames.len() as u64, into);
             leb128(commit.time.0.abs_diff(time), into);
             time = commit.time.0;
-            for frame in frames {
+            for frame in &self.frames[frames.start as usize..frames.end as usize] {
                 leb128(numbers[frame.lane as usize], into);
                 leb128(frame.rows.into(), into);
                 leb128(frame.schema.0.into(), into);

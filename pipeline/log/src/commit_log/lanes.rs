@@ -1,6 +1,7 @@
 //! Partitions that have rows, and how things are with each at a place in the log.
 
 use super::format::{FrameHead, HAS_EVENT_TIMES, Reader, Unreadable};
+use super::index::Index;
 use chalk_catalog::TopicId;
 use chalk_event::{CommitSeq, EventTime, IngestTime, Offset, PartitionId};
 use std::collections::BTreeMap;
@@ -61,6 +62,33 @@ impl Lanes {
             (Some((least, greatest)), Some((first, last))) => Some((least.min(first), greatest.max(last))),
             (known, new) => known.or(new),
         };
+    }
+
+    /// As they were when the segment of an index began whose end these are of; when their partitions last had rows before is not known.
+    pub(super) fn before(&self, index: &Index) -> Self {
+        let mut lanes = self.clone();
+        for (key, lane) in &mut lanes.0 {
+            lane.tail = lane.first;
+            lane.bytes -= index.bytes_of(*key).min(lane.bytes);
+            lane.event_times = None;
+        }
+        lanes
+    }
+
+    /// Whether they are the same but for when partitions last had rows in an earlier segment.
+    pub(super) fn same_rows(&self, other: &Self) -> bool {
+        let plain = |(key, lane): (&LaneKey, &Lane)| {
+            let had_rows = lane.first < lane.tail;
+            (
+                *key,
+                lane.first,
+                lane.tail,
+                lane.bytes,
+                lane.event_times,
+                had_rows.then_some((lane.last_commit, lane.last_time)),
+            )
+        };
+        self.0.iter().map(plain).eq(other.0.iter().map(plain))
     }
 
     /// The next segment begins.

@@ -55,7 +55,8 @@ impl<K: Copy + Eq + Hash, V: Clone> Lru<K, V> {
         }
     }
 
-    fn remove(&mut self, key: K) {
+    /// Lets go of a value, if it is there.
+    pub(super) fn remove(&mut self, key: K) {
         if let Some(entry) = self.entries.remove(&key) {
             self.bytes -= entry.bytes;
             self.keys.remove(&entry.used);

@@ -5,34 +5,41 @@ mod control;
 mod fence;
 mod footer;
 mod format;
+mod history;
 mod index;
 mod lanes;
 mod lru;
 mod queue;
 mod reader;
 mod recovery;
+mod retention;
 mod sealed;
 mod segment;
 mod shared;
 mod tail_cache;
+mod trim;
 mod verify;
 mod writer;
 
 pub use fence::{Holder, read_holder};
+pub use history::{Expired, Exported, History, HistoryFile, HistoryPartition, HistorySize};
+pub use retention::{Keep, LetGo, Need, Retention};
 pub use verify::{CommitReport, CutOff, FrameReport, SegmentReport, inspect, repair_tail, verify};
 
 use crate::contract::{Append, Commit, EventLog, Frame, FrameToAppend, LogError, LogSize, PartitionSize, Pending};
 use chalk_catalog::{ControlEvent, Evolution, Journal, SystemTopic, TopicDef, TopicId, TopicSchema, Topics};
 use chalk_event::{CommitSeq, IngestTime, Offset, PartitionId};
+use chalk_store::objects::Objects;
 use chalk_store::{LocalFiles, Storage, StorageError};
 use fence::Fence;
 use format::COMMIT_BYTES_MAX;
 use index::Index;
 use queue::{EncodedFrame, Queue, Waiting};
 use recovery::{HasHeader, Recovered};
+use retention::Archive;
 use sealed::{Footers, IndexedSegment};
 use segment::SegmentFile;
-use shared::{Shared, State};
+use shared::{Found, Shared, State};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -62,6 +69,8 @@ pub struct LogOptions {
     pub queue_bytes_max: usize,
     /// On a full disk what could not be written is tried again so often.
     pub full_disk_pause: Duration,
+    /// Where history is kept; `None` for a log that keeps none.
+    pub history: Option<Arc<dyn Objects>>,
     /// Where `commit_time` comes from.
     pub clock: Clock,
 }
@@ -77,6 +86,7 @@ impl LogOptions {
             footers_bytes_max: 32 << 20,
             queue_bytes_max: 64 << 20,
             full_disk_pause: Duration::from_millis(200),
+            history: None,
             clock,
         }
     }
@@ -91,6 +101,8 @@ pub struct CommitLog {
     /// `None` when the log is only looked at.
     fence: Mutex<Option<Fence>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// `None` when the log is only looked at.
+    archive: Option<Mutex<Archive>>,
 }
 
 impl CommitLog {
@@ -118,9 +130,13 @@ impl CommitLog {
         fence: Option<Fence>,
         options: LogOptions,
     ) -> Result<Self, LogError> {
+        let history = options.history.clone().map(History::open).transpose()?;
         let recovered = recovery::recover(&*storage)?;
         let (last_commit, last_time) = (recovered.last_commit, recovered.last_time);
-        let (shared, durable, open) = share(recovered, &storage, &options);
+        let archive = Archive { storage: Arc::clone(&storage) };
+        archive.finish(&recovered.trim)?;
+        let (shared, durable, open) = share(recovered, history, &storage, &options);
+        check_is_of(&shared, last_commit)?;
         let open = match open {
             None => None,
             Some((index, HasHeader(false))) => Some(begin_segment(&*storage, &shared, node, index, true)?),
@@ -157,6 +173,7 @@ impl CommitLog {
             durable,
             fence: Mutex::new(fence),
             writer: Mutex::new(Some(writer)),
+            archive: Some(Mutex::new(archive)),
         })
     }
 
@@ -167,7 +184,9 @@ impl CommitLog {
     /// When there is no log, or it is damaged or of another format.
     pub fn look(directory: &Path, options: &LogOptions) -> Result<Self, LogError> {
         let storage: Arc<dyn Storage> = Arc::new(LocalFiles::existing(&directory.join("log"))?);
-        let (shared, durable, open) = share(recovery::recover(&*storage)?, &storage, options);
+        // Before the log: what it has then, the log has, or has let go of.
+        let history = options.history.clone().map(History::open).transpose()?;
+        let (shared, durable, open) = share(recovery::recover(&*storage)?, history, &storage, options);
         if let Some((index, HasHeader(true))) = open {
             let segment = SegmentFile::open(&*storage, index.first())?;
             shared.state_mut().open = Some(IndexedSegment { segment, index });
@@ -176,7 +195,64 @@ impl CommitLog {
         let queue = Arc::new(Queue::new(0));
         queue.close();
         let (catalog_writer, fence, writer) = (Mutex::new(()), Mutex::new(None), Mutex::new(None));
-        Ok(Self { shared, queue, catalog_writer, durable, fence, writer })
+        Ok(Self { shared, queue, catalog_writer, durable, fence, writer, archive: None })
+    }
+
+    /// Its history; `None` when it keeps none.
+    #[must_use]
+    pub fn history(&self) -> Option<&History> {
+        self.shared.history.as_ref()
+    }
+
+    /// How many sealed segments are not in history yet; 0 when none is kept.
+    #[must_use]
+    pub fn to_export(&self) -> usize {
+        let upto = self.shared.history.as_ref().map(History::upto);
+        let state = self.shared.state();
+        upto.map_or(0, |upto| state.sealed.len() - state.sealed.partition_point(|&first| first <= upto))
+    }
+
+    /// Puts all sealed segments into history that are not there yet. `go_on` is asked between steps of a few megabytes, and may wait there so
+    /// that others get on; when it says no, what is begun is given up.
+    ///
+    /// # Errors
+    /// When the log keeps no history or was opened only to look at it, when a segment cannot be read, or when the object store fails. It can be
+    /// tried again.
+    pub fn export(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Exported, LogError> {
+        let (Some(archive), Some(history)) = (&self.archive, &self.shared.history) else {
+            return Err(LogError::Stopped("it keeps no history, or was opened only to look at it".to_owned()));
+        };
+        let _one_at_a_time = lock(archive);
+        let exported = self.export_to(history, go_on);
+        history.tell(exported.as_ref().err().map(ToString::to_string));
+        exported
+    }
+
+    fn export_to(&self, history: &History, go_on: &mut dyn FnMut() -> bool) -> Result<Exported, LogError> {
+        let mut exported = Exported::default();
+        let sealed = Arc::clone(&self.shared.state().sealed);
+        let upto = history.upto();
+        for &first in sealed.iter().filter(|&&first| first > upto) {
+            let segment = self.shared.footers.index(first)?;
+            let summary = self.shared.footers.summary(first)?;
+            let topics = self.topics();
+            if !history.export(&segment, &summary, &topics, go_on, &mut exported)? {
+                break;
+            }
+        }
+        Ok(exported)
+    }
+
+    /// Seals the segment that is written to, with everything that was acknowledged before, so that it can be exported; waits until that is
+    /// done. Nothing happens when it has no commits.
+    ///
+    /// # Errors
+    /// When the writer has stopped.
+    pub fn seal(&self) -> Result<(), LogError> {
+        let (answer, sealed) = oneshot::channel();
+        let waiting = Waiting { frames: Vec::new(), control: Vec::new(), seal: true, answer };
+        self.queue.push(waiting).map_err(|_| self.shared.stopped())?;
+        Pending(sealed).wait().map(drop)
     }
 
     /// Says in the lock file who holds the directory and where it listens.
@@ -195,7 +271,7 @@ impl CommitLog {
         let control = control.map(|frame| control::events_of(&frame.rows)).collect::<Result<Vec<_>, _>>()?.concat();
         let frames = append.frames.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         let (answer, pending) = oneshot::channel();
-        let waiting = Waiting { frames, control, answer };
+        let waiting = Waiting { frames, control, seal: false, answer };
         let (bytes, limit) = (waiting.body_bytes(), COMMIT_BYTES_MAX / 4);
         if bytes > limit {
             return Err(LogError::TooLarge { bytes, limit });
@@ -208,6 +284,7 @@ impl CommitLog {
 /// What was found in a directory, to be read; and the segment to go on in.
 fn share(
     found: Recovered,
+    history: Option<History>,
     storage: &Arc<dyn Storage>,
     options: &LogOptions,
 ) -> (Arc<Shared>, watch::Receiver<CommitSeq>, Option<(Index, HasHeader)>) {
@@ -215,6 +292,8 @@ fn share(
     let state = State {
         sealed: Arc::new(found.sealed),
         segments: found.segments,
+        trim: found.trim,
+        held_back: None,
         open: None,
         lanes: found.lanes,
         control: found.control,
@@ -223,7 +302,29 @@ fn share(
         stalled: None,
     };
     let footers = Footers::new(Arc::clone(storage), options.footers_bytes_max);
-    (Arc::new(Shared::new(state, footers, durable_sender)), durable, found.open)
+    (Arc::new(Shared::new(state, footers, history, durable_sender)), durable, found.open)
+}
+
+/// That a history is of this log, as far as both have the same segment.
+fn check_is_of(shared: &Shared, last_commit: CommitSeq) -> Result<(), LogError> {
+    let Some(history) = &shared.history else { return Ok(()) };
+    let of_another = |what: String| {
+        let location = history.location();
+        Err(LogError::Schema(format!(
+            "the history at {location} is of another log: {what}\n  hint: let this log keep its history in another place"
+        )))
+    };
+    if history.upto() > last_commit {
+        return of_another(format!("it ends with commit {}, and the log with {last_commit}", history.upto()));
+    }
+    let sealed = Arc::clone(&shared.state().sealed);
+    let both = sealed.iter().rev().find_map(|&first| Some((first, history.times_of(first)?)));
+    let Some((first, times)) = both else { return Ok(()) };
+    let ending = shared.footers.summary(first)?.ending;
+    if (ending.first.1, ending.last.1) != times {
+        return of_another(format!("commit {first} was made at another time"));
+    }
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -306,7 +407,7 @@ impl EventLog for CommitLog {
             return Ok(self.shared.state().control.catalog.clone());
         }
         let mut events = Vec::new();
-        let mut from = Offset(0);
+        let mut from = self.first(topic, PartitionId(0))?;
         loop {
             let frames = self.read_partition(topic, PartitionId(0), from, STEP_BYTES_MAX)?;
             let Some((_, last)) = frames.last() else {
@@ -360,14 +461,40 @@ impl EventLog for CommitLog {
         while bytes < bytes_max {
             let step_bytes_max = (bytes_max - bytes).min(STEP_BYTES_MAX);
             let found = self.shared.frames_from((topic, partition), next, step_bytes_max)?;
-            let Some((segment, places, topics)) = found else { break };
-            let Some(last) = places.last() else { break };
-            next = Offset(last.base_offset.0 + u64::from(last.rows));
-            bytes += places.iter().map(|place| place.body_bytes as usize).sum::<usize>();
-            let read = reader::read_frames(&segment, &places, &topics)?;
-            frames.extend(places.iter().map(|place| place.commit).zip(read));
+            match found {
+                None => break,
+                Some(Found::InHistory(read, read_bytes)) => {
+                    let Some((_, last)) = read.last() else { break };
+                    next = Offset(last.base_offset.0 + last.rows.num_rows() as u64);
+                    bytes += read_bytes;
+                    frames.extend(read);
+                }
+                Some(Found::InSegment(segment, places, topics)) => {
+                    let Some(last) = places.last() else { break };
+                    next = Offset(last.base_offset.0 + u64::from(last.rows));
+                    bytes += places.iter().map(|place| place.body_bytes as usize).sum::<usize>();
+                    let read = reader::read_frames(&segment, &places, &topics)?;
+                    frames.extend(places.iter().map(|place| place.commit).zip(read));
+                }
+            }
         }
         Ok(frames)
+    }
+
+    fn first(&self, topic: TopicId, partition: PartitionId) -> Result<Offset, LogError> {
+        self.shared.first_offset((topic, partition))
+    }
+
+    fn let_go(&self, topics: &[TopicId]) -> CommitSeq {
+        let trimmed = CommitSeq(self.shared.state().trim.first.0 - 1);
+        match &self.shared.history {
+            // Where the history begins later than the log once did, the log may still have what is between.
+            Some(history) if history.upto() > CommitSeq(0) && history.upto() >= trimmed => {
+                let before = history.first().map_or(CommitSeq(0), |first| CommitSeq(first.0 - 1));
+                before.min(trimmed).max(history.expired(topics).min(trimmed))
+            }
+            _ => trimmed,
+        }
     }
 
     fn tail(&self, topic: TopicId, partition: PartitionId) -> Offset {
@@ -379,6 +506,12 @@ impl EventLog for CommitLog {
             let state = self.shared.state();
             (Arc::clone(&state.sealed), state.open.as_ref().and_then(|open| open.index.commit_at(time)))
         };
+        if let Some(history) = &self.shared.history
+            && let Some(commit) = history.commit_at(time)?
+            && sealed.first().is_some_and(|&first| commit < first)
+        {
+            return Ok(Some(commit));
+        }
         match self.shared.footers.of_time(&sealed, time)? {
             Some(first) => Ok(self.shared.footers.index(first)?.index.commit_at(time)),
             None => Ok(in_open),
@@ -387,7 +520,10 @@ impl EventLog for CommitLog {
 
     fn commit_of(&self, topic: TopicId, partition: PartitionId, offset: Offset) -> Result<Option<CommitSeq>, LogError> {
         let found = self.shared.frames_from((topic, partition), offset, 1)?;
-        Ok(found.and_then(|(_, frames, _)| Some(frames.first()?.commit)))
+        Ok(found.and_then(|found| match found {
+            Found::InSegment(_, frames, _) => Some(frames.first()?.commit),
+            Found::InHistory(frames, _) => Some(frames.first()?.0),
+        }))
     }
 
     fn stalled(&self) -> Option<String> {
@@ -395,20 +531,45 @@ impl EventLog for CommitLog {
     }
 
     fn size(&self) -> LogSize {
+        let history = self.shared.history.as_ref().map(History::size);
+        let (first_sealed, trimmed) = {
+            let state = self.shared.state();
+            (state.sealed.first().copied(), state.trim.removed.count > 0)
+        };
+        // What cannot be read is told by whoever reads there.
+        let of_first = first_sealed.and_then(|first| self.shared.footers.summary(first).ok());
+        let in_first = first_sealed.filter(|_| trimmed).and_then(|first| self.shared.footers.index(first).ok());
         let state = self.shared.state();
         let open = state.open.as_ref().map(|open| open.index.end());
+        let first_in_log = |key, lane: &lanes::Lane| match &of_first {
+            Some(summary) => summary.lanes.get(key).first,
+            None => lane.first,
+        };
+        let first = |key, lane| {
+            let in_history = self.shared.history.as_ref().and_then(|history| history.first_offset(key));
+            in_history.map_or_else(|| first_in_log(key, lane), |first| first.min(first_in_log(key, lane)))
+        };
+        // Of a partition's bytes those that stood in segments before the first that there is.
+        let removed = |key| match (&of_first, &in_first) {
+            (Some(summary), Some(segment)) => summary.lanes.get(key).bytes.saturating_sub(segment.index.bytes_of(key)),
+            _ => 0,
+        };
         let partitions = state.lanes.iter().map(|((topic, partition), lane)| PartitionSize {
             topic,
             partition,
-            first: Offset(0),
+            first: first((topic, partition), lane),
+            first_in_log: first_in_log((topic, partition), lane),
             tail: lane.tail,
-            bytes: lane.bytes,
+            bytes: lane.bytes.saturating_sub(removed((topic, partition))),
             last_commit: lane.last_commit,
             last_commit_time: lane.last_time,
         });
         LogSize {
-            segments: state.segments.count + u64::from(open.is_some()),
-            bytes: state.segments.bytes + open.unwrap_or(0),
+            segments: state.segments.count - state.trim.removed.count + u64::from(open.is_some()),
+            bytes: state.segments.bytes - state.trim.removed.bytes + open.unwrap_or(0),
+            first: state.trim.first,
+            history,
+            held_back: state.held_back.clone(),
             partitions: partitions.collect(),
         }
     }

@@ -36,6 +36,8 @@ pub(super) struct Waiting {
     pub(super) frames: Vec<EncodedFrame>,
     /// The control events among its rows.
     pub(super) control: Vec<ControlEvent>,
+    /// Whether to seal the segment with what was acknowledged before.
+    pub(super) seal: bool,
     pub(super) answer: oneshot::Sender<Result<Appended, LogError>>,
 }
 
@@ -144,7 +146,7 @@ mod tests {
             body_crc: 0,
             kept: None,
         };
-        Waiting { frames: vec![frame], control: Vec::new(), answer: oneshot::channel().0 }
+        Waiting { frames: vec![frame], control: Vec::new(), seal: false, answer: oneshot::channel().0 }
     }
 
     fn sizes(group: Option<Vec<Waiting>>) -> Option<Vec<usize>> {

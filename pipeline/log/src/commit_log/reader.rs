@@ -21,6 +21,26 @@ pub(super) fn read_frames(
     frames: &[FrameToRead],
     topics: &Topics,
 ) -> Result<Vec<Frame>, LogError> {
+    read_each(segment, frames, |frame, body| {
+        let rows = in_present_schema(decode(segment, frame, body, topics)?, frame.topic, frame.schema, topics)?;
+        Ok(Frame { topic: frame.topic, partition: frame.partition, base_offset: frame.base_offset, rows })
+    })
+}
+
+/// Reads the rows of frames, which must be in the order of their positions, in the schemas that they were written in.
+pub(super) fn read_stored(
+    segment: &SegmentFile,
+    frames: &[FrameToRead],
+    topics: &Topics,
+) -> Result<Vec<RecordBatch>, LogError> {
+    read_each(segment, frames, |frame, body| decode(segment, frame, body, topics))
+}
+
+fn read_each<T>(
+    segment: &SegmentFile,
+    frames: &[FrameToRead],
+    mut each: impl FnMut(&FrameToRead, &[u8]) -> Result<T, LogError>,
+) -> Result<Vec<T>, LogError> {
     let mut read = Vec::with_capacity(frames.len());
     let mut bytes = Vec::new();
     for run in runs(frames) {
@@ -30,7 +50,7 @@ pub(super) fn read_frames(
         segment.file.read_exact_at(&mut bytes, start)?;
         for frame in run {
             let body = &bytes[(frame.position - start) as usize..][..frame.body_bytes as usize];
-            read.push(decode(segment, frame, body, topics)?);
+            read.push(each(frame, body)?);
         }
     }
     Ok(read)
@@ -52,15 +72,15 @@ fn runs(frames: &[FrameToRead]) -> impl Iterator<Item = &[FrameToRead]> {
     })
 }
 
-fn decode(segment: &SegmentFile, frame: &FrameToRead, body: &[u8], topics: &Topics) -> Result<Frame, LogError> {
+/// The rows of a body in the schema that they were written in, checked.
+fn decode(segment: &SegmentFile, frame: &FrameToRead, body: &[u8], topics: &Topics) -> Result<RecordBatch, LogError> {
     let damaged = |what: String| segment.damaged(frame.commit, frame.position, what);
     if crc32c::crc32c(body) != frame.body_crc {
         return Err(damaged("a frame's checksum does not match".to_owned()));
     }
     let written = topics.schema(frame.schema);
     let written = written.ok_or_else(|| damaged(format!("schema {} is not known", frame.schema.0)))?;
-    let rows = in_present_schema(body::decode(body, written.arrow())?, frame.topic, frame.schema, topics)?;
-    Ok(Frame { topic: frame.topic, partition: frame.partition, base_offset: frame.base_offset, rows })
+    body::decode(body, written.arrow())
 }
 
 /// Rows in the columns that their topic has now, by Avro's rules for reading what another schema wrote: matched by name, promoted to
@@ -100,6 +120,7 @@ mod tests {
         let frame = |&(position, body_bytes): &(u64, u32)| FrameToRead {
             commit: CommitSeq(1),
             time: IngestTime(0),
+            number: 0,
             topic: TopicId(16),
             partition: PartitionId(0),
             base_offset: Offset(0),

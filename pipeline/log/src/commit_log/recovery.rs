@@ -1,5 +1,5 @@
 //! Opening a directory: the last footer says how everything was, the open segment is read, and an unacknowledged tail is cut
-//! off. Earlier segments are not read: their names tell whether one is missing.
+//! off. Earlier segments are not read: their names tell whether one is missing. Where the log begins is in `trim.rs`.
 //!
 //! What is found at the place where the next commit should stand decides, for the last segment:
 //!
@@ -19,6 +19,7 @@ use super::format::{COMMIT_BYTES_MAX, CommitHead, Unreadable};
 use super::index::Index;
 use super::lanes::Lanes;
 use super::segment::{SegmentFile, Summary, first_of};
+use super::trim::Trim;
 use crate::contract::LogError;
 use chalk_event::{CommitSeq, IngestTime};
 use chalk_store::Storage;
@@ -31,7 +32,9 @@ const WINDOW_BYTES: usize = 1 << 20;
 pub(super) struct Recovered {
     /// The first commits of sealed segments.
     pub(super) sealed: Vec<CommitSeq>,
+    /// The sealed segments since the beginning of the log, those that were removed among them.
     pub(super) segments: Segments,
+    pub(super) trim: Trim,
     /// The segment to go on in. Without a header, nothing of it was ever acknowledged.
     pub(super) open: Option<(Index, HasHeader)>,
     pub(super) lanes: Lanes,
@@ -45,9 +48,11 @@ pub(super) struct Recovered {
 pub(super) struct HasHeader(pub(super) bool);
 
 pub(super) fn recover(storage: &dyn Storage) -> Result<Recovered, LogError> {
+    let trim = Trim::read(storage)?;
     let mut recovered = Recovered {
-        sealed: firsts(storage)?,
+        sealed: trim.kept(firsts(storage)?)?,
         segments: Segments::default(),
+        trim,
         open: None,
         lanes: Lanes::default(),
         control: Control::default(),
@@ -119,7 +124,7 @@ fn missing(segment: &SegmentFile, expected: CommitSeq) -> LogError {
 impl Recovered {
     /// Everything as at the end of the last sealed segment.
     fn begin_after(&mut self, storage: &dyn Storage, segment: &SegmentFile, summary: &Summary) -> Result<(), LogError> {
-        let mut earlier = Segments::default();
+        let mut earlier = self.trim.removed;
         for &first in &self.sealed[..self.sealed.len() - 1] {
             earlier.add(first, 0);
         }
@@ -137,7 +142,7 @@ impl Recovered {
 
     /// Says where segments do not follow on each other.
     fn missing(&self, storage: &dyn Storage, last: &SegmentFile) -> LogError {
-        let mut expected = CommitSeq(1);
+        let mut expected = self.trim.first;
         for &first in &self.sealed {
             let summary = SegmentFile::open(storage, first).and_then(|segment| match segment.first == expected {
                 true => segment.summary(),

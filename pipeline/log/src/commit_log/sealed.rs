@@ -80,6 +80,13 @@ impl Footers {
         index
     }
 
+    /// Lets go of a segment that is removed.
+    pub(super) fn forget(&self, first: CommitSeq) {
+        let mut kept = self.kept();
+        kept.summaries.remove(first);
+        kept.indexes.remove(first);
+    }
+
     /// Which of the segments has the frame at an offset, when one of them has.
     pub(super) fn of_offset(
         &self,

@@ -3,9 +3,10 @@
 use super::footer::{ENDING_BYTES, Ending, Part};
 use super::format::{FORMAT, HEADER_BYTES, SegmentHeader, Unreadable};
 use super::index::Index;
-use super::lanes::Lanes;
+use super::lanes::{Lane, LaneKey, Lanes};
 use crate::contract::LogError;
-use chalk_event::CommitSeq;
+use chalk_catalog::TopicId;
+use chalk_event::{CommitSeq, EventTime};
 use chalk_store::{ReadFile, Storage};
 use std::sync::Arc;
 
@@ -45,6 +46,22 @@ impl Summary {
     /// Where the commits end and the footer begins.
     pub(super) fn footer_at(&self) -> u64 {
         self.footer_at
+    }
+
+    /// The partitions that have rows in the segment.
+    pub(super) fn with_rows(&self) -> impl Iterator<Item = (LaneKey, &Lane)> {
+        self.lanes.iter().filter(|(_, lane)| lane.first < lane.tail)
+    }
+
+    /// The least and greatest event time of a topic's rows in the segment.
+    pub(super) fn event_times(&self, topic: TopicId) -> Option<(EventTime, EventTime)> {
+        let times = self.lanes.iter().filter(|((of, _), _)| *of == topic).filter_map(|(_, lane)| lane.event_times);
+        times.reduce(|known, new| (known.0.min(new.0), known.1.max(new.1)))
+    }
+
+    /// What the bodies of a topic take from the beginning of the log to the segment's end.
+    pub(super) fn bytes_of(&self, topic: TopicId) -> u64 {
+        self.lanes.iter().filter(|((of, _), _)| *of == topic).map(|(_, lane)| lane.bytes).sum()
     }
 }
 

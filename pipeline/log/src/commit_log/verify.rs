@@ -9,6 +9,7 @@ use super::index::Index;
 use super::lanes::Lanes;
 use super::recovery::{Scan, firsts};
 use super::segment::{SegmentFile, Summary};
+use super::trim::Trim;
 use crate::contract::LogError;
 use chalk_catalog::{SchemaId, TopicId};
 use chalk_event::{CommitSeq, EventTime, IngestTime, Offset, PartitionId};
@@ -140,10 +141,17 @@ pub fn repair_tail(directory: &Path, holder: &Holder) -> Result<Option<CutOff>, 
 }
 
 fn verify_in(storage: &dyn Storage, each: &mut dyn FnMut(&SegmentReport)) -> Result<(), LogError> {
-    let firsts = firsts(storage)?;
-    let mut walk =
-        Walk { control: Some(Control::default()), lanes: Some(Lanes::default()), segments: Some(Segments::default()) };
-    let mut expected = CommitSeq(1);
+    let trim = Trim::read(storage)?;
+    let firsts: Vec<CommitSeq> = firsts(storage)?.into_iter().filter(|&first| first >= trim.first).collect();
+    let mut walk = match trim.removed.count {
+        0 => Walk {
+            control: Some(Control::default()),
+            lanes: Some(Lanes::default()),
+            segments: Some(Segments::default()),
+        },
+        _ => Walk::of_first_kept(storage, &trim)?,
+    };
+    let mut expected = trim.first;
     for &first in &firsts {
         let is_last = firsts.last() == Some(&first);
         let (mut report, after) = walk.segment(storage, first, is_last, &mut |_| {})?;
@@ -169,6 +177,20 @@ struct Walk {
 }
 
 impl Walk {
+    /// What its footer says of the log before the first segment that is kept. What cannot be read there is found by reading the segment.
+    fn of_first_kept(storage: &dyn Storage, trim: &Trim) -> Result<Self, LogError> {
+        let mut walk = Self { control: None, lanes: None, segments: Some(trim.removed) };
+        let segment = SegmentFile::open(storage, trim.first)?;
+        if let Ok(summary) = segment.summary() {
+            let mut control = Control::default();
+            if segment.control(&summary).and_then(|body| control.apply_body(&body)).is_ok() {
+                walk.control = Some(control);
+            }
+            walk.lanes = segment.index(&summary).ok().map(|index| summary.lanes.before(&index));
+        }
+        Ok(walk)
+    }
+
     /// Reads a segment, and says what is known after it.
     fn segment(
         mut self,
@@ -307,7 +329,7 @@ impl Walk {
             return Err(damaged("the footer's index does not find what stands there"));
         }
         if let Some(lanes) = &mut self.lanes {
-            if *lanes != summary.lanes {
+            if !lanes.same_rows(&summary.lanes) {
                 return Err(damaged("the footer's partitions are not those of the commits"));
             }
             lanes.begin_segment();

@@ -101,6 +101,10 @@ impl Writer {
     }
 
     fn write(&mut self, group: &mut [Waiting]) -> Result<Vec<Appended>, LogError> {
+        // Before what else is in the group: nothing of that is to be written again when the disk is full.
+        if group.iter().any(|waiting| waiting.seal) {
+            self.seal_if(|_| true)?;
+        }
         if group.iter().all(|waiting| waiting.frames.is_empty()) {
             let seq = CommitSeq(self.next.0 - 1);
             let nothing = Appended { commit_seq: seq, commit_time: self.last_time, base_offsets: Vec::new() };
@@ -183,13 +187,16 @@ impl Writer {
 
     /// Seals the open segment once it is large or old enough. It is synced before the next is begun.
     fn seal_if_full(&mut self, now: IngestTime) -> Result<(), LogError> {
+        let (age_max, bytes_max) = (self.segment_age_max, self.segment_bytes_max);
+        let is_old = |index: &Index| index.times().is_some_and(|(first, _)| now.0.saturating_sub(first.0) >= age_max);
+        self.seal_if(|index| index.end() >= bytes_max || is_old(index))
+    }
+
+    /// Seals the open segment if a rule says so; it is synced before the next is begun.
+    fn seal_if(&mut self, is_full: impl Fn(&Index) -> bool) -> Result<(), LogError> {
         let Some(file) = &mut self.open else { return Ok(()) };
         let footer = {
             let state = self.shared.state();
-            let is_old = |index: &Index| {
-                index.times().is_some_and(|(first, _)| now.0.saturating_sub(first.0) >= self.segment_age_max)
-            };
-            let is_full = |index: &Index| index.end() >= self.segment_bytes_max || is_old(index);
             let full = state.open.as_ref().filter(|open| is_full(&open.index));
             let Some(open) = full else { return Ok(()) };
             let control = state.control.encode()?;
