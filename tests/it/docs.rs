@@ -152,3 +152,9 @@ fn getting_started() {
 fn queries() {
     check("queries.md");
 }
+
+#[cfg(feature = "server-tests")]
+#[test]
+fn history() {
+    check("history.md");
+}

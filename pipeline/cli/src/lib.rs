@@ -5,11 +5,13 @@
 // A command line tool talks through its standard output and error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod archivist;
 mod client;
 mod command;
 pub mod demo;
 mod error;
 mod graders;
+mod keeping;
 mod node;
 mod project;
 mod replay;
@@ -59,6 +61,12 @@ enum Command {
     /// Check the log, look into its segments.
     #[command(subcommand)]
     Log(command::log::Log),
+    /// Sealed segments as Parquet, for anybody to read: show, export, check them, say where they are.
+    #[command(subcommand)]
+    History(command::history::History),
+    /// How long the log and history keep rows.
+    #[command(subcommand)]
+    Retention(command::retention::Retention),
     /// Look at the checkpoint that a start begins with.
     #[command(subcommand)]
     Checkpoint(command::checkpoint::Checkpoint),
@@ -97,6 +105,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Schema(schema) => schema.run(),
         Command::Log(log) => log.run(),
+        Command::History(history) => history.run(),
+        Command::Retention(retention) => retention.run(),
         Command::Checkpoint(checkpoint) => checkpoint.run(),
         Command::Replay(replay) => replay.run(),
     };

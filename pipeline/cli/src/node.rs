@@ -1,7 +1,9 @@
 //! A data directory, opened: log, door, pipeline, queries.
 
+use crate::archivist::Archivist;
 use crate::error::CliError;
 use crate::graders::graders;
+use crate::keeping::Keeping;
 use crate::project::ProjectFiles;
 use chalk_connect::{LineSink, Sink};
 use chalk_event::PartitionId;
@@ -12,7 +14,7 @@ use chalk_runtime::{Checkpoints, Handle, Options, Pipeline};
 use chalk_serve::{App, Queries, QueryLimits};
 use chalk_store::LocalFiles;
 use datafusion::logical_expr::ScalarUDF;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,6 +57,7 @@ pub struct Node {
     pub pipeline: Arc<Handle>,
     commit_log: Arc<CommitLog>,
     holder: Holder,
+    data: PathBuf,
 }
 
 /// What a pipeline's results depend on: its text, and who its functions are.
@@ -104,7 +107,9 @@ impl Node {
     fn start(files: &ProjectFiles, data: &Path, command: &str, quiet: bool) -> Result<Self, CliError> {
         let (project, functions) = Self::plan(files)?;
         let holder = Holder { pid: std::process::id(), command: format!("chalk {command}"), http: None, pg: None };
-        let commit_log = Arc::new(CommitLog::open(data, &holder, LogOptions::new(system_clock()))?);
+        let history = Keeping::read(data)?.objects(data)?;
+        let log_options = LogOptions { history, ..LogOptions::new(system_clock()) };
+        let commit_log = Arc::new(CommitLog::open(data, &holder, log_options)?);
         let log: Arc<dyn EventLog> = Arc::clone(&commit_log) as _;
         for (topic, avsc) in &files.schemas {
             log.ensure_topic(topic, avsc, &files.envelope)?;
@@ -135,7 +140,7 @@ impl Node {
         let name = PIPELINE.to_owned();
         let pipeline = Pipeline { name, graph: project.graph.clone(), identity: identity(files) };
         let pipeline = Arc::new(chalk_runtime::start(&pipeline, &door, &options)?);
-        Ok(Self { project, functions, log, door, pipeline, commit_log, holder })
+        Ok(Self { project, functions, log, door, pipeline, commit_log, holder, data: data.to_owned() })
     }
 
     /// How many rows a topic has; 0 without such a topic.
@@ -157,6 +162,11 @@ impl Node {
     #[must_use]
     pub fn app(&self) -> App {
         App::new(self.queries(), Arc::clone(&self.door), Arc::clone(&self.pipeline), system_clock())
+    }
+
+    /// Keeps history and applies retention from here on, for as long as what is given back is there.
+    pub(crate) fn archivist(&self) -> Result<Archivist, CliError> {
+        Archivist::start(Arc::clone(&self.commit_log), Arc::clone(&self.pipeline), &self.data)
     }
 
     /// Says in the data directory where this process listens.

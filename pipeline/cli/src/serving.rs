@@ -1,5 +1,6 @@
 //! Serving a node until Ctrl-C.
 
+use crate::archivist::Archivist;
 use crate::error::CliError;
 use crate::node::Node;
 use chalk_serve::{Format, PgServer, ServeError, Server, write};
@@ -64,6 +65,8 @@ pub(crate) struct Serving {
     interrupts: [Signal; 2],
     stop: watch::Sender<bool>,
     task: JoinHandle<Result<(), CliError>>,
+    /// At work as long as this is there.
+    _archivist: Archivist,
 }
 
 impl Serving {
@@ -111,7 +114,8 @@ pub(crate) fn start(node: &mut Node, ports: Ports, runtime: &tokio::runtime::Run
         let (served, ()) = tokio::join!(http, pg);
         served.map_err(|error| CliError::other(error.to_string()))
     });
-    Ok(Serving { http: http_address, pg: pg_address, interrupts, stop, task })
+    let _archivist = node.archivist()?;
+    Ok(Serving { http: http_address, pg: pg_address, interrupts, stop, task, _archivist })
 }
 
 /// Serves until Ctrl-C or until the pipeline fails.

@@ -215,6 +215,21 @@ fn log(registry: &mut Registry, app: &App) {
     let number = |number: u64| ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
     let stalled = ConstGauge::new(i64::from(log.stalled().is_some()));
     registry.register("log_stalled", "1 while appends wait for room on the disk", stalled);
+    let size = log.size();
+    registry.register("log_first_commit", "The first commit that the log's segments have", number(size.first.0));
+    registry.register("log_stored_bytes", "What the log's segments take", number(size.bytes));
+    let held_back = ConstGauge::new(i64::from(size.held_back.is_some()));
+    registry.register(
+        "retention_held_back",
+        "1 while segments are kept past their retention because they are needed",
+        held_back,
+    );
+    if let Some(history) = size.history {
+        registry.register("history_commit", "The last commit that is in history", number(history.upto.0));
+        registry.register("history_stored_bytes", "What the files of history take", number(history.bytes));
+        let failed = ConstGauge::new(i64::from(history.failed.is_some()));
+        registry.register("history_failed", "1 when the last export to history failed; it is tried again", failed);
+    }
     registry.register("commit_durable", "The last durable commit", number(log.durable().borrow().0));
     registry.register("commit_visible", "The last commit whose rows are in the views", number(snapshot.upto.0));
     registry.register(

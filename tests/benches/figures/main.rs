@@ -1,4 +1,4 @@
-//! Figures, not checks: the main job with submissions of 40 items, and the log alone.
+//! Figures, not checks: the main job with submissions of 40 items, the log alone, and its history.
 //!
 //! `cargo bench --bench figures` measures all of them; `-- NAME…` some, by the names of [`FIGURES`]. Options: `--events N` (or
 //! commits, for the log's), `--rate N` (events/s of an open loop), `--seconds N`, `--project PATH`. Every figure stands beside a
@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 #![allow(clippy::unwrap_used, reason = "a figure that cannot be taken ends the run")]
 
+mod history;
 mod log;
 mod machine;
 mod memory;
@@ -63,7 +64,7 @@ fn default_project() -> PathBuf {
 type Figure = fn(&Wanted);
 
 /// What can be measured.
-const FIGURES: [(&str, Figure); 8] = [
+const FIGURES: [(&str, Figure); 9] = [
     ("start", start::run),
     ("throughput", throughput::run),
     ("open-loop", open_loop::run),
@@ -72,6 +73,7 @@ const FIGURES: [(&str, Figure); 8] = [
     ("log-memory", log::memory_over_commits),
     ("log-segments", log::opening_many_segments),
     ("log-syncs", log::syncs_under_load),
+    ("history", history::run),
 ];
 
 fn main() {

@@ -5,9 +5,11 @@ pub(crate) mod checkpoint;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod generate;
+pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod query;
 pub(crate) mod replay;
+pub(crate) mod retention;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod status;
@@ -15,6 +17,7 @@ pub(crate) mod tail;
 pub(crate) mod topics;
 
 use crate::error::CliError;
+use crate::keeping::Keeping;
 use crate::node::system_clock;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use chalk_catalog::{TopicDef, Topics};
@@ -46,7 +49,8 @@ impl DataArgument {
     /// Its log as it is now, to be read, whether or not a server runs on it.
     pub(crate) fn look(&self) -> Result<CommitLog, CliError> {
         self.check_log()?;
-        Ok(CommitLog::look(&self.data, &LogOptions::new(system_clock()))?)
+        let history = Keeping::read(&self.data)?.objects(&self.data)?;
+        Ok(CommitLog::look(&self.data, &LogOptions { history, ..LogOptions::new(system_clock()) })?)
     }
 
     /// That there is a data directory with a log.

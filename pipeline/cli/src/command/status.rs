@@ -1,12 +1,15 @@
 //! `chalk status`.
 
 use crate::Outcome;
+use crate::archivist::needs;
 use crate::client::status_of;
 use crate::command::DataArgument;
 use crate::command::topics::{bytes_text, counted, log_json};
 use crate::error::CliError;
+use crate::keeping::Keeping;
+use crate::node::system_clock;
 use chalk_catalog::SystemTopic;
-use chalk_event::PartitionId;
+use chalk_event::{IngestTime, PartitionId};
 use chalk_log::{EventLog, Holder, read_holder};
 use chalk_runtime::Checkpoints;
 use chalk_store::LocalFiles;
@@ -40,10 +43,13 @@ impl Status {
             Some(pipelines) => (pipelines, None),
             None => (journalled(&log), Some(self.checkpoint()?)),
         };
+        let retention = Keeping::read(&self.data.data)?.retention();
+        let held_back = log.held_back(&retention, &needs(&self.data.data), IngestTime(system_clock()()))?;
         let told = json!({
             "data": self.data.data.display().to_string(),
             "server": holder.as_ref().map(|Holder { pid, command, http, pg }| json!({ "pid": pid, "command": command, "http": http, "pg": pg })),
             "log": log_json(&log),
+            "held_back": held_back,
             "late_rows": rows(SystemTopic::LateRows),
             "dead_letters": rows(SystemTopic::DeadLetters),
             "pipelines": pipelines,
@@ -156,6 +162,17 @@ fn text(told: &Value) -> String {
             log["last_commit_time"].as_str().map(|time| format!(" at {time}")).unwrap_or_default()
         ),
     );
+    let history = &log["history"];
+    if history["upto"].as_u64().is_some_and(|upto| upto > 0) {
+        let bytes = bytes_text(history["bytes"].as_u64().unwrap_or(0));
+        lines.add(
+            "history",
+            format!("{bytes}, commits {} to {}, in {}", history["first"], history["upto"], shown(&history["location"])),
+        );
+    }
+    if let Some(held_back) = told["held_back"].as_str() {
+        lines.add("retention", held_back);
+    }
     lines.add("late rows", shown(&told["late_rows"]));
     lines.add("dead letters", shown(&told["dead_letters"]));
     for pipeline in told["pipelines"].as_array().into_iter().flatten() {

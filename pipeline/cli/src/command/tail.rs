@@ -124,7 +124,7 @@ impl<W: Write> Out<W> {
         let end = *log.durable().borrow();
         let before = |commit: Option<CommitSeq>| commit.map_or(end, |commit| CommitSeq(commit.0 - 1));
         Ok(match from {
-            Begin::Earliest => CommitSeq(0),
+            Begin::Earliest => log.let_go(&[topic.id]),
             Begin::Latest => end,
             Begin::Newest(rows) => {
                 self.newest(log, topic, rows)?;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 pub(super) async fn status(State(app): State<App>) -> Json<Value> {
     let snapshot = app.queries.snapshot();
     let report = (app.report)();
+    let size = app.door.log().size();
     let view = |rows: &ViewRows| json!({ "rows": rows.len(), "hash": rows.hash().to_string() });
     let rows: Map<String, Value> = snapshot.views.iter().map(|(name, rows)| (name.clone(), view(rows))).collect();
     Json(json!({
@@ -19,6 +20,8 @@ pub(super) async fn status(State(app): State<App>) -> Json<Value> {
         "settled": snapshot.settled.0,
         "durable": app.door.log().durable().borrow().0,
         "stalled": app.door.log().stalled(),
+        "held_back": size.held_back,
+        "history_failed": size.history.and_then(|history| history.failed),
         "views": rows,
         "queries_running": app.queries.running(),
         "pipeline": report.as_ref().map(|report| pipeline(&report.status)),
