@@ -4,9 +4,10 @@ use crate::error::CliError;
 use crate::keeping::Keeping;
 use crate::node::system_clock;
 use chalk_event::{CommitSeq, IngestTime};
-use chalk_log::{CommitLog, Need};
+use chalk_log::{CommitLog, Keep, Need, Retention};
 use chalk_runtime::{Checkpoints, Handle};
 use chalk_store::LocalFiles;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -40,9 +41,15 @@ pub(crate) struct Archivist {
 }
 
 impl Archivist {
-    pub(crate) fn start(log: Arc<CommitLog>, pipeline: Arc<Handle>, data: &Path) -> Result<Self, CliError> {
+    /// `read_again` are the topics that a start reads from their beginning.
+    pub(crate) fn start(
+        log: Arc<CommitLog>,
+        pipeline: Arc<Handle>,
+        read_again: BTreeSet<String>,
+        data: &Path,
+    ) -> Result<Self, CliError> {
         let (stop, stopped) = channel();
-        let work = Work { log, pipeline, data: data.to_owned(), stopped };
+        let work = Work { log, pipeline, read_again, data: data.to_owned(), stopped };
         let thread = std::thread::Builder::new()
             .name("history".to_owned())
             .spawn(move || work.run())
@@ -64,6 +71,7 @@ impl Drop for Archivist {
 struct Work {
     log: Arc<CommitLog>,
     pipeline: Arc<Handle>,
+    read_again: BTreeSet<String>,
     data: PathBuf,
     stopped: Receiver<()>,
 }
@@ -95,11 +103,25 @@ impl Work {
                 go_on
             })?;
         }
-        let retention = Keeping::read(&self.data)?.retention();
+        let retention = self.retention()?;
         let mut needs = needs(&self.data);
         needs.push(Need { who: "the running pipeline".to_owned(), after: self.pipeline.snapshot().upto });
+        if let Some(topic) = self.read_again.first().filter(|_| self.log.history().is_none()) {
+            let who = format!("a start, which reads topic '{topic}' from its beginning,");
+            needs.push(Need { who, after: CommitSeq(0) });
+        }
         self.log.retain(&retention, &needs, IngestTime(system_clock()()))?;
         Ok(())
+    }
+
+    /// What is said, but that history keeps all of the topics that a start reads from their beginning.
+    fn retention(&self) -> Result<Retention, CliError> {
+        let mut retention = Keeping::read(&self.data)?.retention();
+        for topic in &self.read_again {
+            let keep = retention.topics.get(topic).copied().unwrap_or(retention.others);
+            retention.topics.insert(topic.clone(), Keep { history_age: None, ..keep });
+        }
+        Ok(retention)
     }
 
     /// Waits; says whether to go on.

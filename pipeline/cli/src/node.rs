@@ -166,7 +166,8 @@ impl Node {
 
     /// Keeps history and applies retention from here on, for as long as what is given back is there.
     pub(crate) fn archivist(&self) -> Result<Archivist, CliError> {
-        Archivist::start(Arc::clone(&self.commit_log), Arc::clone(&self.pipeline), &self.data)
+        let read_again = chalk_runtime::topics_read_again(&self.project.graph);
+        Archivist::start(Arc::clone(&self.commit_log), Arc::clone(&self.pipeline), read_again, &self.data)
     }
 
     /// Says in the data directory where this process listens.

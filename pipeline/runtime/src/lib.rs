@@ -27,7 +27,7 @@ mod source;
 mod stats;
 mod steps;
 
-pub use checkpoint::{CheckpointReport, Checkpoints};
+pub use checkpoint::{CheckpointReport, Checkpoints, topics_read_again};
 pub use error::RuntimeError;
 pub use pipeline::{Handle, Options, Pipeline, start};
 pub use replay::{ReplayOptions, Replayed, replay};

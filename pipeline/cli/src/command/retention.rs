@@ -33,10 +33,11 @@ pub(crate) struct Show {
     data: DataArgument,
 }
 
-/// `7d`, in the largest unit that says it exactly.
+/// `7d`, in the largest unit that says it exactly, weeks left aside.
 fn age_text(seconds: u64) -> String {
-    let units = [(7 * 86_400, "w"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-    let (size, unit) = units.into_iter().find(|(size, _)| seconds.is_multiple_of(*size)).unwrap_or((1, "s"));
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let (size, unit) =
+        units.into_iter().find(|(size, _)| seconds > 0 && seconds.is_multiple_of(*size)).unwrap_or((1, "s"));
     format!("{}{unit}", seconds / size)
 }
 

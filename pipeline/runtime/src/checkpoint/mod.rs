@@ -30,6 +30,7 @@ mod restore;
 mod save;
 
 pub(crate) use manifest::{Manifest, fingerprint};
+pub use reread::topics_read_again;
 pub(crate) use reread::{is_reread, reread};
 pub(crate) use restore::restore;
 pub(crate) use save::{Saver, Saving, View};

@@ -26,6 +26,20 @@ pub(crate) fn is_reread(graph: &Graph, node: NodeId, port: usize) -> bool {
         && way(graph, input).is_some()
 }
 
+/// The topics that a start reads from their beginning, whatever the checkpoint: they can let go of nothing.
+#[must_use]
+pub fn topics_read_again(graph: &Graph) -> BTreeSet<String> {
+    let ports = graph.iter().flat_map(|(id, node)| (0..node.inputs.len()).map(move |port| (id, port)));
+    let read_again = ports.filter(|&(id, port)| is_reread(graph, id, port));
+    let ways = read_again.filter_map(|(id, port)| way(graph, *graph.node(id).inputs.get(port)?));
+    ways.flatten()
+        .filter_map(|id| match &graph.node(id).kind {
+            NodeKind::Source(source) => Some(source.topic.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
 /// Texts of unknown length, such as nested JSON, are views.
 fn is_wide(schema: &SchemaRef) -> bool {
     schema.fields().iter().any(|field| *field.data_type() == DataType::Utf8View)
