@@ -178,7 +178,7 @@ fn an_unknown_connector() {
     check(
         "CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'carrier_pigeon');",
         "
-error: table 'graded': connector 'carrier_pigeon' is not known: this build has log, single_file (JSON lines), stdout and blackhole
+error: table 'graded': connector 'carrier_pigeon' is not known: this build has log, single_file and filesystem (JSON lines), stdout and blackhole
  --> mine.sql:1:14
   |
 1 | CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'carrier_pigeon');
@@ -356,7 +356,7 @@ error: column 'x': type BLOB is not supported in this build
   |
   = help: BOOLEAN, INT, BIGINT, REAL, DOUBLE, TEXT, TIMESTAMP and JSON are
 
-error: table 'b': connector 'nowhere' is not known: this build has log, single_file (JSON lines), stdout and blackhole
+error: table 'b': connector 'nowhere' is not known: this build has log, single_file and filesystem (JSON lines), stdout and blackhole
  --> mine/b.sql:1:14
   |
 1 | CREATE TABLE b (y TEXT) WITH (connector = 'nowhere');
@@ -365,4 +365,23 @@ error: table 'b': connector 'nowhere' is not known: this build has log, single_f
 2 mistakes: nothing was run
 ";
     folder.chalk(&["run", "mine"]).check(2, "", err);
+}
+
+#[test]
+fn two_queries_into_one_file() {
+    check(
+        &format!(
+            "{GRADED}CREATE TABLE points (points BIGINT) WITH (connector = 'single_file', path = 'points', type = 'sink');\n\
+             INSERT INTO points SELECT points FROM graded;\n\
+             INSERT INTO points SELECT 0 - points AS points FROM graded;"
+        ),
+        "
+error: insert_into_points_2: another query writes to 'points' already
+ --> mine.sql:7:1
+  |
+7 | INSERT INTO points SELECT 0 - points AS points FROM graded;
+  | ^^^^^^
+  |
+  = help: write to it with one INSERT INTO … SELECT … UNION ALL SELECT …",
+    );
 }

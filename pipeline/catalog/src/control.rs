@@ -52,6 +52,20 @@ pub enum ControlEvent {
         /// The last input commit of the epoch.
         upto: CommitSeq,
     },
+    /// A sink outside the log has all rows that a pipeline gave it for the commits up to `upto`; or is to have them, as soon as it
+    /// finds this record.
+    SinkCommitted {
+        /// The pipeline's name.
+        pipeline: String,
+        /// The name of the query that gives the rows.
+        sink: String,
+        /// The last epoch that the rows are of.
+        epoch: Epoch,
+        /// The last input commit of that epoch.
+        upto: CommitSeq,
+        /// What the sink needs to find its place again: at most 1 KiB.
+        state: String,
+    },
 }
 
 impl ControlEvent {
@@ -60,7 +74,7 @@ impl ControlEvent {
     pub fn topic(&self) -> SystemTopic {
         match self {
             Self::TopicCreated { .. } | Self::SchemaChanged { .. } => SystemTopic::Catalog,
-            Self::EpochCommitted { .. } | Self::SourceRead { .. } => SystemTopic::Journal,
+            Self::EpochCommitted { .. } | Self::SourceRead { .. } | Self::SinkCommitted { .. } => SystemTopic::Journal,
         }
     }
 }

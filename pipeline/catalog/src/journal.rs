@@ -22,7 +22,18 @@ pub struct SourcePosition {
     pub lines: u64,
 }
 
-/// The last word on each pipeline and each bounded source. It does not grow with the number of epochs.
+/// How far a sink outside the log is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedSink {
+    /// The last epoch whose rows it has.
+    pub epoch: Epoch,
+    /// That epoch's last input commit.
+    pub upto: CommitSeq,
+    /// What the sink said of itself then.
+    pub state: String,
+}
+
+/// The last word on each pipeline, each sink outside the log and each bounded source. It does not grow with the number of epochs.
 ///
 /// ```
 /// use chalk_catalog::{ControlEvent, Journal, SourcePosition};
@@ -39,6 +50,8 @@ pub struct Journal {
     pub pipelines: BTreeMap<String, CommittedEpoch>,
     /// Where to go on reading, by table.
     pub sources: BTreeMap<String, SourcePosition>,
+    /// What each sink has, by pipeline and sink.
+    pub sinks: BTreeMap<(String, String), CommittedSink>,
 }
 
 impl Journal {
@@ -50,6 +63,10 @@ impl Journal {
             }
             ControlEvent::SourceRead { table, position, lines } => {
                 self.sources.insert(table.clone(), SourcePosition { position: *position, lines: *lines });
+            }
+            ControlEvent::SinkCommitted { pipeline, sink, epoch, upto, state } => {
+                let committed = CommittedSink { epoch: *epoch, upto: *upto, state: state.clone() };
+                self.sinks.insert((pipeline.clone(), sink.clone()), committed);
             }
             ControlEvent::TopicCreated { .. } | ControlEvent::SchemaChanged { .. } => {}
         }
@@ -64,6 +81,10 @@ impl Journal {
         let sources = self.sources.iter().map(|(table, &SourcePosition { position, lines })| {
             ControlEvent::SourceRead { table: table.clone(), position, lines }
         });
-        pipelines.chain(sources).collect()
+        let sinks = self.sinks.iter().map(|((pipeline, sink), committed)| {
+            let CommittedSink { epoch, upto, state } = committed.clone();
+            ControlEvent::SinkCommitted { pipeline: pipeline.clone(), sink: sink.clone(), epoch, upto, state }
+        });
+        pipelines.chain(sources).chain(sinks).collect()
     }
 }

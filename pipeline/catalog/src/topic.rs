@@ -167,7 +167,9 @@ impl Topics {
                     self.insert(TopicDef { schema_id: *schema, schema: parsed, ..known.clone() });
                 }
             }
-            crate::ControlEvent::EpochCommitted { .. } | crate::ControlEvent::SourceRead { .. } => {}
+            crate::ControlEvent::EpochCommitted { .. }
+            | crate::ControlEvent::SourceRead { .. }
+            | crate::ControlEvent::SinkCommitted { .. } => {}
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::graders::graders;
 use crate::keeping::Keeping;
 use crate::project::ProjectFiles;
-use chalk_connect::{LineSink, Sink};
+use chalk_connect::Lines;
 use chalk_event::PartitionId;
 use chalk_ingest::{Door, DoorOptions};
 use chalk_log::{CommitLog, EventLog, Holder, LogError, LogOptions};
@@ -33,6 +33,32 @@ pub(crate) const PIPELINE: &str = "project";
 
 /// Under load, so much has to be read again after a kill.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Sizes and times that are as they should be without: soaks make them small, so that what happens rarely happens often.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Tuning {
+    /// A segment of the log is sealed when it has grown to this many bytes.
+    #[arg(long, hide = true, value_name = "BYTES")]
+    segment_bytes: Option<u64>,
+    /// When so many ids are in memory, they are written to disk.
+    #[arg(long, hide = true, value_name = "IDS")]
+    ids_in_memory: Option<usize>,
+    /// A checkpoint is begun so long after the one before.
+    #[arg(long, hide = true, value_name = "MILLISECONDS")]
+    checkpoint_interval_ms: Option<u64>,
+}
+
+impl Tuning {
+    fn log(self) -> LogOptions {
+        let usual = LogOptions::new(system_clock());
+        LogOptions { segment_bytes_max: self.segment_bytes.unwrap_or(usual.segment_bytes_max), ..usual }
+    }
+
+    fn door(self) -> DoorOptions {
+        let usual = DoorOptions::new(system_clock());
+        DoorOptions { ids_in_memory_max: self.ids_in_memory.unwrap_or(usual.ids_in_memory_max), ..usual }
+    }
+}
 
 /// The system's clock, in nanoseconds since the Unix epoch: the one place where it is read.
 #[must_use]
@@ -93,7 +119,15 @@ impl Node {
     /// # Errors
     /// When the project has mistakes, the directory is in use or damaged, or the pipeline cannot start.
     pub fn open(files: &ProjectFiles, data: &Path, command: &str) -> Result<Self, CliError> {
-        Self::start(files, data, command, false)
+        Self::tuned(files, data, command, Tuning::default())
+    }
+
+    /// As [`Node::open`], with other sizes and times than the usual ones.
+    ///
+    /// # Errors
+    /// As for [`Node::open`].
+    pub(crate) fn tuned(files: &ProjectFiles, data: &Path, command: &str, tuning: Tuning) -> Result<Self, CliError> {
+        Self::start(files, data, command, false, tuning)
     }
 
     /// Opens a data directory to ask it or to append to it: files and the terminal are left alone.
@@ -101,14 +135,14 @@ impl Node {
     /// # Errors
     /// As for [`Node::open`].
     pub fn look(files: &ProjectFiles, data: &Path, command: &str) -> Result<Self, CliError> {
-        Self::start(files, data, command, true)
+        Self::start(files, data, command, true, Tuning::default())
     }
 
-    fn start(files: &ProjectFiles, data: &Path, command: &str, quiet: bool) -> Result<Self, CliError> {
+    fn start(files: &ProjectFiles, data: &Path, command: &str, quiet: bool, tuning: Tuning) -> Result<Self, CliError> {
         let (project, functions) = Self::plan(files)?;
         let holder = Holder { pid: std::process::id(), command: format!("chalk {command}"), http: None, pg: None };
         let history = Keeping::read(data)?.objects(data)?;
-        let log_options = LogOptions { history, ..LogOptions::new(system_clock()) };
+        let log_options = LogOptions { history, ..tuning.log() };
         let commit_log = Arc::new(CommitLog::open(data, &holder, log_options)?);
         let log: Arc<dyn EventLog> = Arc::clone(&commit_log) as _;
         for (topic, avsc) in &files.schemas {
@@ -122,17 +156,17 @@ impl Node {
             }
         }
         let ids = Arc::new(LocalFiles::at(&data.join("ids")).map_err(LogError::from)?);
-        let door = DoorOptions::new(system_clock()).keeping_ids_in(ids);
+        let door = tuning.door().keeping_ids_in(ids);
         let door = Arc::new(Door::open(Arc::clone(&log), door)?);
         let options = Options {
             shards: shards(),
             epoch_bytes_max: EPOCH_BYTES_MAX,
-            stdout: Box::new(|| Box::new(LineSink::new("the terminal", std::io::stdout())) as Box<dyn Sink>),
+            stdout: Box::new(|| Lines::new("the terminal", std::io::stdout())),
             directory: files.directory.clone(),
             quiet,
             checkpoints: Some(Checkpoints {
                 storage: Arc::new(LocalFiles::at(&data.join("checkpoints")).map_err(LogError::from)?),
-                interval: CHECKPOINT_INTERVAL,
+                interval: tuning.checkpoint_interval_ms.map_or(CHECKPOINT_INTERVAL, Duration::from_millis),
                 // A run that leaves files alone does not know how far they were written.
                 write: !quiet,
             }),

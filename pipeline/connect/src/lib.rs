@@ -1,48 +1,21 @@
 //! Sources and sinks outside the log: positions, clients, delivery.
 //!
-//! A [`Source`] gives bytes and the position after them; a [`Sink`] takes lines. What the bytes mean is `codec`'s business:
-//! this crate must not know formats or SQL.
+//! A [`Source`] gives bytes and the position after them; a [`Sink`] takes lines, each exactly once. What the bytes mean is `codec`'s
+//! business: this crate must not know formats or SQL.
 
-mod file;
+mod directory;
+mod error;
+mod file_sink;
+mod file_source;
 mod lines;
+mod sink;
 
-pub use file::{FileSink, FileSource};
-pub use lines::LineSink;
-
-/// A connector failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// A file could not be used.
-    #[error("cannot {operation} {path}: {source}")]
-    File {
-        /// What was tried.
-        operation: &'static str,
-        /// On which file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A file is not what it was when it was last read.
-    #[error(
-        "{path} is {len} bytes long, but {position} were read before: it was cut or replaced\n  hint: use another data directory to read it anew"
-    )]
-    Shrunk {
-        /// The file.
-        path: String,
-        /// Its length now.
-        len: u64,
-        /// How far it was read.
-        position: u64,
-    },
-    /// Lines could not be written.
-    #[error("cannot write to {target}: {source}")]
-    Write {
-        /// Where to.
-        target: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
+pub use directory::DirectorySink;
+pub use error::ConnectError;
+pub use file_sink::FileSink;
+pub use file_source::FileSource;
+pub use lines::Lines;
+pub use sink::{Recovered, STATE_BYTES_MAX, Sink};
 
 /// Bytes and the position after them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,31 +41,4 @@ pub trait Source: Send {
     /// # Errors
     /// When the source cannot be read.
     fn next(&mut self) -> Result<Option<Chunk>, ConnectError>;
-}
-
-/// Where rows go.
-///
-/// # Contract
-///
-/// - `write` gets the lines of one epoch, and may be called once for each.
-/// - `finish` makes them durable, as far as the place knows that word.
-pub trait Sink: Send {
-    /// Takes lines, each with its newline.
-    ///
-    /// # Errors
-    /// When the place does not take them.
-    fn write(&mut self, lines: &str) -> Result<(), ConnectError>;
-
-    /// No more lines come.
-    ///
-    /// # Errors
-    /// When what was written could not be made durable.
-    fn finish(&mut self) -> Result<(), ConnectError>;
-
-    /// Makes what was written durable and says how far that is, in bytes: where a later run can go on. `None` for a place
-    /// that cannot take back what came after.
-    ///
-    /// # Errors
-    /// As for [`Sink::finish`].
-    fn position(&mut self) -> Result<Option<u64>, ConnectError>;
 }

@@ -58,6 +58,7 @@ impl fmt::Display for Line<'_> {
                 SinkTarget::View(name) => write!(f, "view {name}"),
                 SinkTarget::Topic(name) => write!(f, "append to topic {name}"),
                 SinkTarget::File(options) => write!(f, "write file {}", options.path.display()),
+                SinkTarget::Directory(options) => write!(f, "write files in {}", options.path.display()),
                 SinkTarget::Stdout => f.write_str("print"),
                 SinkTarget::Blackhole => f.write_str("drop"),
             },

@@ -1,6 +1,6 @@
 //! Nodes of a graph.
 
-use crate::options::{FileOptions, SourceOptions};
+use crate::options::{DirectoryOptions, FileOptions, SourceOptions};
 use arrow::datatypes::SchemaRef;
 use chalk_event::Provenance;
 use datafusion::physical_expr::PhysicalExpr;
@@ -251,6 +251,8 @@ pub enum SinkTarget {
     Topic(String),
     /// Lines of a file.
     File(FileOptions),
+    /// Lines of a directory's files.
+    Directory(DirectoryOptions),
     /// Lines on the terminal, as JSON with the sink's columns that are JSON text already.
     Stdout,
     /// Nowhere.

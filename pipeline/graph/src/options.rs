@@ -12,6 +12,8 @@ pub enum TableOptions {
     Log(LogOptions),
     /// `connector = 'single_file'`: a file of JSON lines.
     SingleFile(FileOptions),
+    /// `connector = 'filesystem'`: a directory of files of JSON lines.
+    Filesystem(DirectoryOptions),
     /// `connector = 'stdout'`: the terminal.
     Stdout,
     /// `connector = 'blackhole'`: nowhere.
@@ -40,6 +42,40 @@ pub struct FileOptions {
     /// `path`: relative to the directory that the command runs in.
     pub path: PathBuf,
 }
+
+/// Options of `connector = 'filesystem'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryOptions {
+    /// `path`: a directory, relative to the one that the command runs in; made when it is not there.
+    pub path: PathBuf,
+    /// `filename.prefix`: how the names of its files begin; empty by default.
+    pub prefix: String,
+    /// `rolling_policy.…`
+    pub rolling: RollingPolicy,
+}
+
+/// When what was gathered for a sink is committed, and becomes a file of its own: always at the end of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollingPolicy {
+    /// `rolling_policy.file_size`: a file has no more bytes, unless those of one epoch; 16 MiB by default. They are in memory until then.
+    pub file_bytes: usize,
+    /// `rolling_policy.interval`: a row that came with a commit so much later than the file's first begins the next one; 1 minute by
+    /// default. `None` for no such bound.
+    pub interval: Option<Duration>,
+    /// `rolling_policy.inactivity`: a file that nothing is added to for so long is complete; 1 second by default.
+    pub inactivity: Duration,
+}
+
+impl RollingPolicy {
+    /// What was gathered while the last was committed.
+    #[must_use]
+    pub fn at_once() -> Self {
+        Self { file_bytes: 4 << 20, interval: None, inactivity: Duration::ZERO }
+    }
+}
+
+/// What is gathered is in memory.
+const FILE_BYTES_MAX: usize = 256 << 20;
 
 /// What is wrong with a table's options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,17 +111,44 @@ pub fn read(table: &str, given: &Given) -> Result<TableOptions, OptionError> {
             lateness: options.interval("lateness")?.unwrap_or_default(),
         }),
         "single_file" => TableOptions::SingleFile(FileOptions { path: options.required("path")?.into() }),
+        "filesystem" => TableOptions::Filesystem(directory(&mut options)?),
         "stdout" => TableOptions::Stdout,
         "blackhole" => TableOptions::Blackhole,
         other => {
             let message = format!(
-                "connector '{other}' is not known: this build has log, single_file (JSON lines), stdout and blackhole"
+                "connector '{other}' is not known: this build has log, single_file and filesystem (JSON lines), stdout and blackhole"
             );
             return Err(OptionError { option: "connector".to_owned(), message });
         }
     };
     options.finish(&connector)?;
     Ok(read)
+}
+
+fn directory(options: &mut Reader<'_>) -> Result<DirectoryOptions, OptionError> {
+    let refused = |option: &str, message: String| OptionError { option: option.to_owned(), message };
+    let path = options.required("path")?;
+    if let Some((scheme, _)) = path.split_once("://") {
+        let message = format!("option path = '{path}': this build writes to local directories, not to {scheme}");
+        return Err(refused("path", message));
+    }
+    let prefix = options.optional("filename.prefix").unwrap_or_default();
+    if prefix.starts_with(['.', '_']) || prefix.contains('/') {
+        let message = format!("option filename.prefix = '{prefix}': it must not have a '/', or begin with '.' or '_'");
+        return Err(refused("filename.prefix", message));
+    }
+    let file_bytes = match options.optional("rolling_policy.file_size") {
+        None => 16 << 20,
+        Some(text) => {
+            let bytes = text.parse().ok().filter(|bytes| (1..=FILE_BYTES_MAX).contains(bytes));
+            let message = || format!("option rolling_policy.file_size = '{text}': bytes, up to {FILE_BYTES_MAX}");
+            bytes.ok_or_else(|| refused("rolling_policy.file_size", message()))?
+        }
+    };
+    let interval = Some(options.interval("rolling_policy.interval")?.unwrap_or(Duration::from_secs(60)));
+    let inactivity = options.interval("rolling_policy.inactivity")?.unwrap_or(Duration::from_secs(1));
+    let rolling = RollingPolicy { file_bytes, interval, inactivity };
+    Ok(DirectoryOptions { path: path.into(), prefix, rolling })
 }
 
 struct Reader<'a> {
@@ -168,6 +231,31 @@ mod tests {
         check(&[("connector", "stdout")], Ok(TableOptions::Stdout));
         check(&[], Err("option 'connector' is missing"));
         check(&[("connector", "single_file")], Err("option 'path' is missing"));
+        let of_bytes = |file_bytes, interval| DirectoryOptions {
+            path: "out".into(),
+            prefix: "day-".to_owned(),
+            rolling: RollingPolicy { file_bytes, interval, inactivity: Duration::from_secs(1) },
+        };
+        let directory = [("connector", "filesystem"), ("path", "out"), ("filename.prefix", "day-")];
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        check(&directory, Ok(TableOptions::Filesystem(of_bytes(16 << 20, seconds(60)))));
+        let rolling = [("rolling_policy.file_size", "1000"), ("rolling_policy.interval", "2 hours")];
+        check(
+            &[directory, [rolling[0], rolling[1], ("type", "sink")]].concat(),
+            Ok(TableOptions::Filesystem(of_bytes(1000, seconds(7200)))),
+        );
+        check(
+            &[("connector", "filesystem"), ("path", "s3://marks/out")],
+            Err("option path = 's3://marks/out': this build writes to local directories, not to s3"),
+        );
+        check(
+            &[("connector", "filesystem"), ("path", "out"), ("filename.prefix", "_x")],
+            Err("option filename.prefix = '_x': it must not have a '/', or begin with '.' or '_'"),
+        );
+        check(
+            &[("connector", "filesystem"), ("path", "out"), ("rolling_policy.file_size", "1 GB")],
+            Err("option rolling_policy.file_size = '1 GB': bytes, up to 268435456"),
+        );
         check(&[("connector", "stdout"), ("format", "csv")], Err("option format = 'csv': this build knows json"));
         check(
             &[("connector", "log"), ("topics", "x")],

@@ -16,6 +16,7 @@ use arrow::datatypes::UInt64Type;
 use chalk_catalog::{TopicId, TopicSchema};
 use chalk_event::CommitSeq;
 use chalk_log::EventLog;
+use chalk_store::fail::{Point, pass};
 use chalk_store::runs::{Change, Run, RunError, RunSet, RunWriter};
 use chalk_store::{Storage, StorageError};
 use serde::{Deserialize, Serialize};
@@ -353,6 +354,7 @@ impl Files {
             let mut kept = self.kept();
             (Arc::clone(&kept.storage), kept.new_name())
         };
+        pass(Point::IdsBeforeRun);
         let run = write_run(&part, &*storage, &name).map_err(|error| {
             // Without it the disk may have room for the next attempt; what stays behind goes when a door opens.
             let _ = storage.remove(&name);
@@ -363,7 +365,9 @@ impl Files {
         let mut next = kept.clone();
         next.runs.push(run);
         (next.extent, next.commit, next.values_of) = (extent, commit.unwrap_or_default(), rules.pointed_at());
+        pass(Point::IdsBeforeManifest);
         next.save()?;
+        pass(Point::IdsAfterManifest);
         *kept = next;
         self.shared.memory().thaw(&kept);
         Ok(())

@@ -570,6 +570,9 @@ impl Storage for FullDisk {
         self.space(name)?;
         self.files.replace(name, bytes)
     }
+    fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        self.files.rename(from, to)
+    }
     fn remove(&self, name: &str) -> Result<(), StorageError> {
         self.files.remove(name)
     }

@@ -158,6 +158,15 @@ pub enum LogError {
         /// Who holds it.
         holder: String,
     },
+    /// The lock file was removed while it was held.
+    #[error(
+        "{lock} is not the file that this process has locked: somebody has removed it, and another process can have the directory by now. \
+         Nothing more is written"
+    )]
+    TakenOver {
+        /// The lock file.
+        lock: String,
+    },
     /// Arrow could not encode or decode a batch.
     #[error("cannot {operation} a batch: {message}")]
     Batch {

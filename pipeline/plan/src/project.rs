@@ -9,7 +9,7 @@ use crate::statement::{Statement, StatementKind, parse};
 use crate::table::{PlannedTable, TopicSchemas};
 use crate::translate::{Closing, Translator};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
-use chalk_graph::options::TableOptions;
+use chalk_graph::options::{DirectoryOptions, FileOptions, TableOptions};
 use chalk_graph::{Graph, Node, NodeId, NodeKind, Sink, SinkTarget};
 use datafusion::common::Column;
 use datafusion::error::Result as DataFusionResult;
@@ -21,6 +21,7 @@ use datafusion::sql::resolve::resolve_table_references;
 use futures::executor::block_on;
 use sqlparser::ast::{Ident, Query, Statement as Ast};
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A `.sql` file.
@@ -381,6 +382,7 @@ impl Planner {
         Ok(Some(match &table.options {
             TableOptions::Log(log) => SinkTarget::Topic(log.topic.clone()),
             TableOptions::SingleFile(file) => SinkTarget::File(file.clone()),
+            TableOptions::Filesystem(directory) => SinkTarget::Directory(directory.clone()),
             TableOptions::Stdout => SinkTarget::Stdout,
             TableOptions::Blackhole => SinkTarget::Blackhole,
         }))
@@ -400,11 +402,21 @@ impl Planner {
         let node = self.translator.graph.node(node);
         match target {
             SinkTarget::View(_) | SinkTarget::Stdout | SinkTarget::Blackhole => Ok(()),
-            SinkTarget::Topic(_) | SinkTarget::File(_) if !node.append_only => Err(Mistake::new(format!(
-                "{name}: the query retracts rows (it is updating), but its sink only takes new ones"
-            ))
-            .hint("make it a MATERIALIZED VIEW, or aggregate over a window of an append-only table")),
-            SinkTarget::Topic(_) | SinkTarget::File(_) => self.check_columns(name, &node.schema),
+            SinkTarget::Topic(_) | SinkTarget::File(_) | SinkTarget::Directory(_) if !node.append_only => {
+                Err(Mistake::new(format!(
+                    "{name}: the query retracts rows (it is updating), but its sink only takes new ones"
+                ))
+                .hint("make it a MATERIALIZED VIEW, or aggregate over a window of an append-only table"))
+            }
+            SinkTarget::File(FileOptions { path }) | SinkTarget::Directory(DirectoryOptions { path, .. })
+                if self.translator.graph.nodes.iter().any(|node| writes_to(node, path)) =>
+            {
+                let mistake = Mistake::new(format!("{name}: another query writes to '{}' already", path.display()));
+                Err(mistake.hint("write to it with one INSERT INTO … SELECT … UNION ALL SELECT …"))
+            }
+            SinkTarget::Topic(_) | SinkTarget::File(_) | SinkTarget::Directory(_) => {
+                self.check_columns(name, &node.schema)
+            }
         }
     }
 
@@ -433,6 +445,15 @@ impl Planner {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a node is a sink whose files are at this path.
+fn writes_to(node: &Node, place: &Path) -> bool {
+    let NodeKind::Sink(sink) = &node.kind else { return false };
+    match &sink.target {
+        SinkTarget::File(FileOptions { path }) | SinkTarget::Directory(DirectoryOptions { path, .. }) => path == place,
+        _ => false,
     }
 }
 

@@ -59,7 +59,7 @@ impl PlannedTable {
             TableOptions::SingleFile(_) => {
                 Some(TableTopic { name: name.clone(), own_avsc: Some(TopicSchema::avsc_of_table(&name, &columns)) })
             }
-            TableOptions::Stdout | TableOptions::Blackhole => None,
+            TableOptions::Filesystem(_) | TableOptions::Stdout | TableOptions::Blackhole => None,
         };
         let mut planned =
             Self { name, options, schema: Arc::new(Schema::empty()), topic, source: None, watermark_sql: None };

@@ -1,17 +1,19 @@
 //! The committer thread: derived events and the journal record in one commit, then the views.
 
 use crate::checkpoint::{EngineState, Saving, View};
+use crate::delivery::Delivery;
 use crate::engine::{Computed, EpochOutput};
 use crate::error::RuntimeError;
 use crate::late;
 use crate::stats::Stats;
 use chalk_catalog::{ControlEvent, TopicDef};
 use chalk_codec::write_json_row;
-use chalk_connect::Sink;
+use chalk_connect::Lines;
 use chalk_event::{ChangeBatch, CommitSeq, Epoch, Weights, consolidate};
 use chalk_graph::NodeId;
 use chalk_ingest::Door;
 use chalk_log::Append;
+use chalk_store::fail::{Point, pass};
 use chalk_view::{Publisher, Snapshot};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,20 +24,35 @@ use std::sync::mpsc::{Receiver, SyncSender};
 pub(crate) enum Target {
     View(String),
     Topic(TopicDef),
-    /// Lines; with weights when the query retracts, and again what an earlier run gave when the place was made anew.
+    /// Lines; with weights when the query retracts.
     Lines {
-        sink: Box<dyn Sink>,
+        lines: Lines,
         weights: bool,
-        again: bool,
     },
+    /// A place outside the log that has each row once.
+    Outside(Delivery),
     Nowhere,
 }
 
-/// What a checkpoint is made of: state of the engine, of views and of files, as of one epoch.
+impl Target {
+    /// Up to where an earlier run has given a sink outside the log all rows.
+    pub(crate) fn committed(&self) -> Option<CommitSeq> {
+        match self {
+            Self::Outside(delivery) => delivery.committed(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is to have all rows from the beginning of the log on.
+    pub(crate) fn begins_anew(&self) -> bool {
+        matches!(self, Self::Outside(delivery) if delivery.committed().is_none())
+    }
+}
+
+/// What a checkpoint is made of: state of the engine and of views, as of one epoch.
 pub(crate) struct CheckpointParts {
     pub(crate) engine: EngineState,
     pub(crate) views: BTreeMap<NodeId, View>,
-    pub(crate) files: BTreeMap<usize, u64>,
 }
 
 pub(crate) struct Committer {
@@ -60,28 +77,34 @@ pub(crate) struct Committer {
 
 impl Committer {
     pub(crate) fn run(mut self, computed: &Receiver<Computed>) -> Result<(), RuntimeError> {
+        self.outside().try_for_each(Delivery::start)?;
         while let Ok(computed) = computed.recv() {
             match computed {
                 Computed::Epoch(output) => self.commit(output)?,
-                Computed::State(state) => self.checkpoint(*state)?,
+                Computed::State(state) => self.checkpoint(*state),
             }
         }
-        for target in self.targets.values_mut() {
-            if let Target::Lines { sink, .. } = target {
-                sink.finish()?;
-            }
-        }
-        Ok(())
+        // Each is closed, whatever becomes of another.
+        let closed: Vec<_> = self.outside().map(Delivery::close).collect();
+        closed.into_iter().collect()
     }
 
-    fn commit(&mut self, output: EpochOutput) -> Result<(), RuntimeError> {
-        let EpochOutput { epoch, upto, sinks, late } = output;
+    fn outside(&mut self) -> impl Iterator<Item = &mut Delivery> {
+        self.targets.values_mut().filter_map(|target| match target {
+            Target::Outside(delivery) => Some(delivery),
+            _ => None,
+        })
+    }
+
+    fn commit(&mut self, mut output: EpochOutput) -> Result<(), RuntimeError> {
+        let (epoch, upto) = (output.epoch, output.upto);
+        let (sinks, late) = (std::mem::take(&mut output.sinks), std::mem::take(&mut output.late));
         if self.saver.as_ref().is_some_and(|(_, saving)| saving.has_failed()) {
             self.saver = None;
             self.changed_views.clear();
         }
         let given_before = self.committed.is_some_and(|committed| upto <= committed);
-        let (mut events, mut shown) = (Vec::new(), false);
+        let (mut events, mut outside, mut shown) = (Vec::new(), Vec::new(), false);
         for (node, changes) in sinks {
             self.stats.rows_out.fetch_add(changes.len() as u64, Ordering::Relaxed);
             match self.targets.get_mut(&node) {
@@ -95,9 +118,12 @@ impl Committer {
                     }
                 }
                 Some(Target::Topic(topic)) if !given_before => events.push((topic.clone(), changes)),
-                Some(Target::Lines { sink, weights, again }) if *again || !given_before => {
-                    sink.write(&lines(&changes, *weights)?)?;
-                    shown |= !*again && !changes.is_empty();
+                Some(Target::Lines { lines, weights }) if !given_before => {
+                    lines.write(&json_lines(&changes, *weights)?)?;
+                    shown |= !changes.is_empty();
+                }
+                Some(Target::Outside(delivery)) if delivery.wants(&output) => {
+                    outside.push((node, json_lines(&changes, false)?));
                 }
                 _ => {}
             }
@@ -109,33 +135,42 @@ impl Committer {
             frames.frames.extend(late::frame(&late)?);
             let committed = ControlEvent::EpochCommitted { pipeline: self.pipeline.clone(), epoch, upto };
             frames.frames.push(self.door.log().control_frame(&committed)?);
+            pass(Point::EpochBeforeJournal);
             let (receipt, pending) = self.door.derive(&self.pipeline, &events, frames)?;
             self.stats.derived(&receipt);
             let appended = pending.wait()?;
+            pass(Point::EpochAfterJournal);
             self.unsettled.push_back((self.snapshot.upto, appended.commit_seq));
         }
         self.publish(epoch, upto);
+        pass(Point::EpochAfterPublish);
+        for (node, lines) in outside {
+            if let Some(Target::Outside(delivery)) = self.targets.get(&node) {
+                delivery.give(&output, &lines);
+            }
+        }
         Ok(())
     }
 
-    /// All that the epochs so far led to is durable, or on its way to files that are synced here.
-    fn checkpoint(&mut self, engine: EngineState) -> Result<(), RuntimeError> {
-        let mut files = BTreeMap::new();
-        for (node, target) in &mut self.targets {
-            if let Target::Lines { sink, again: true, .. } = target
-                && let Some(position) = sink.position()?
-            {
-                files.insert(node.0, position);
+    /// All that the epochs so far led to is durable, what sinks were given too: they are waited for.
+    fn checkpoint(&mut self, engine: EngineState) {
+        let flushed: Vec<_> = self.outside().map(|delivery| delivery.flush()).collect();
+        if let Err(error) = flushed.into_iter().collect::<Result<(), RuntimeError>>() {
+            // The next start is to begin before what a sink has not got.
+            self.stats.checkpoint_failed(&error);
+            if let Some((_, saving)) = self.saver.take() {
+                saving.done(false);
             }
+            self.changed_views.clear();
+            return;
         }
         let views = std::mem::take(&mut self.changed_views);
-        let parts = CheckpointParts { engine, views, files };
+        let parts = CheckpointParts { engine, views };
         if let Some((saver, _)) = &self.saver
             && saver.send(parts).is_err()
         {
             self.saver = None; // it has failed, which is told elsewhere
         }
-        Ok(())
     }
 
     fn publish(&mut self, epoch: Epoch, upto: CommitSeq) {
@@ -149,7 +184,7 @@ impl Committer {
 }
 
 /// Rows as JSON lines; with a weight in front of each when the query retracts.
-fn lines(changes: &ChangeBatch, weights: bool) -> Result<String, RuntimeError> {
+fn json_lines(changes: &ChangeBatch, weights: bool) -> Result<String, RuntimeError> {
     let changes = if *changes.weights() == Weights::Inserts { changes.clone() } else { consolidate(changes)? };
     let mut text = String::new();
     for row in 0..changes.len() {

@@ -7,11 +7,11 @@ use crate::source::{SourceTable, TableRows};
 use crate::stats::Stats;
 use crate::steps::{Closer, closers, cut};
 use chalk_catalog::TopicId;
-use chalk_event::{ChangeBatch, CommitSeq, Epoch};
+use chalk_event::{ChangeBatch, CommitSeq, Epoch, IngestTime};
 use chalk_graph::NodeId;
 use chalk_log::{Commit, EventLog};
 use chalk_operators::StepTime;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,6 +24,10 @@ pub(crate) struct EpochOutput {
     pub(crate) epoch: Epoch,
     /// Its last commit.
     pub(crate) upto: CommitSeq,
+    /// When the last commit with rows was made, of all up to here; `None` when this run has read none.
+    pub(crate) time: Option<IngestTime>,
+    /// Whether another run gives the same: not what the end of bounded sources has closed.
+    pub(crate) lasting: bool,
     /// Changes by sink node, in step order.
     pub(crate) sinks: Vec<(NodeId, ChangeBatch)>,
     pub(crate) late: Vec<Late>,
@@ -62,8 +66,8 @@ pub(crate) struct Engine {
     pub(crate) topics: Vec<TopicId>,
     pub(crate) closers: Vec<Closer>,
     pub(crate) epoch_bytes_max: usize,
-    /// Output up to here was committed by an earlier run: epochs end exactly there.
-    pub(crate) committed: CommitSeq,
+    /// Output up to here was committed by an earlier run, for one sink or another: epochs end exactly there.
+    pub(crate) committed: BTreeSet<CommitSeq>,
     pub(crate) out: SyncSender<Computed>,
     pub(crate) stop: watch::Receiver<Stop>,
     /// The epoch that closed the windows of bounded sources, once it is on its way.
@@ -75,6 +79,8 @@ pub(crate) struct Engine {
     pub(crate) sources: Vec<SourceTable>,
     pub(crate) epoch: Epoch,
     pub(crate) position: CommitSeq,
+    /// When the last commit with rows that was read was made.
+    pub(crate) time: Option<IngestTime>,
     // metrics
     pub(crate) stats: Arc<Stats>,
 }
@@ -99,7 +105,7 @@ impl Engine {
     /// Runs until it is told to stop or the committer is gone.
     pub(crate) fn run(mut self) -> Result<(), RuntimeError> {
         let first = self.step(&BTreeMap::new(), &BTreeMap::new())?;
-        if !self.send(first) {
+        if !self.send(first, true) {
             return Ok(());
         }
         let mut durable = self.log.durable();
@@ -114,7 +120,7 @@ impl Engine {
             let behind = self.position < *durable.borrow_and_update();
             if behind {
                 let Some(output) = self.epoch()? else { return Ok(()) };
-                if !self.send(output) {
+                if !self.send(output, !self.is_drained()) {
                     return Ok(());
                 }
                 if !self.is_drained() && self.is_due(UNSAVED_BYTES) {
@@ -124,7 +130,7 @@ impl Engine {
                 // What closes windows now is not in the log: later state is this run's alone.
                 self.checkpoint();
                 let output = self.end_bounded_sources()?;
-                if !self.send(output) {
+                if !self.send(output, false) {
                     return Ok(());
                 }
                 self.drained.send_replace(Some(self.epoch));
@@ -149,10 +155,11 @@ impl Engine {
         self.drained.borrow().is_some()
     }
 
-    fn send(&mut self, output: StepOutput) -> bool {
+    fn send(&mut self, output: StepOutput, lasting: bool) -> bool {
         let StepOutput { sinks, late } = output;
         self.epoch = self.epoch.next();
-        self.out.send(Computed::Epoch(EpochOutput { epoch: self.epoch, upto: self.position, sinks, late })).is_ok()
+        let (epoch, upto, time) = (self.epoch, self.position, self.time);
+        self.out.send(Computed::Epoch(EpochOutput { epoch, upto, time, lasting, sinks, late })).is_ok()
     }
 
     /// Whether to begin a checkpoint: it is time, or so many bytes are waiting for it, and the last one is written. One that
@@ -190,12 +197,15 @@ impl Engine {
     /// Computes the next epoch: whatever the log has, up to a bound.
     fn epoch(&mut self) -> Result<Option<StepOutput>, RuntimeError> {
         let (mut commits, mut upto) = self.log.read(self.position, &self.topics, self.epoch_bytes_max)?;
-        if self.position < self.committed && upto > self.committed {
-            commits.retain(|commit| commit.seq <= self.committed);
-            upto = self.committed;
+        if let Some(&end) = self.committed.iter().find(|end| **end > self.position)
+            && upto > end
+        {
+            commits.retain(|commit| commit.seq <= end);
+            upto = end;
         }
         let output = self.compute(&commits)?;
         self.position = upto;
+        self.time = commits.last().map(|commit| commit.time).or(self.time);
         self.stats.watermarks(self.sources.iter().map(|source| (source.table(), source.watermark())));
         Ok(Some(output))
     }

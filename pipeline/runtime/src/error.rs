@@ -45,6 +45,27 @@ pub enum RuntimeError {
     /// A topic that the graph names does not exist.
     #[error("there is no topic '{0}' in the log")]
     NoTopic(String),
+    /// A checkpoint that is of no use could not be removed.
+    #[error("an earlier checkpoint cannot be removed: {0}")]
+    Checkpoint(String),
+    /// A sink could not be opened.
+    #[error("sink '{sink}': {source}")]
+    Sink {
+        /// The query that gives its rows.
+        sink: String,
+        /// What happened.
+        source: ConnectError,
+    },
+    /// A sink has not got all its rows.
+    #[error(
+        "sink '{sink}' has stopped: {why}\n  hint: it goes on where it stopped, once that is mended and the pipeline is started again"
+    )]
+    SinkStopped {
+        /// The query that gives its rows.
+        sink: String,
+        /// What happened.
+        why: String,
+    },
     /// It was stopped.
     #[error("the pipeline has stopped{}", .0.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
     Stopped(Option<String>),

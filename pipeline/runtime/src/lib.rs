@@ -10,13 +10,15 @@
 //!
 //! While an epoch is committed the next one is computed. An epoch is a run of whole commits: whatever the log has, up to a
 //! bound, so that epochs are tiny under light load and large under heavy load. A view becomes visible only after the
-//! derived events of its epoch, and the journal record that says so, are durable.
+//! derived events of its epoch, and the journal record that says so, are durable. Sinks outside the log get an epoch's rows after
+//! that, each on a thread of its own.
 //!
 //! This crate must not know SQL text or serving.
 
 mod checkpoint;
 mod committer;
 mod dataflow;
+mod delivery;
 mod engine;
 mod error;
 mod late;
@@ -31,4 +33,4 @@ pub use checkpoint::{CheckpointReport, Checkpoints, topics_read_again};
 pub use error::RuntimeError;
 pub use pipeline::{Handle, Options, Pipeline, start};
 pub use replay::{ReplayOptions, Replayed, replay};
-pub use stats::{CheckpointStatus, Status};
+pub use stats::{CheckpointStatus, SinkStatus, Status};

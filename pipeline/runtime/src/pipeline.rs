@@ -3,14 +3,15 @@
 use crate::checkpoint::{CheckpointError, Checkpoints, Manifest, Saver, Saving, fingerprint, reread, restore};
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
+use crate::delivery::{Courier, Delivery};
 use crate::engine::{CheckpointTimes, Engine, Stop};
 use crate::error::RuntimeError;
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
 use chalk_catalog::{ControlEvent, TopicId};
-use chalk_connect::{FileSink, FileSource, Sink, Source as _};
+use chalk_connect::{ConnectError, DirectorySink, FileSink, FileSource, Lines, Recovered, Sink, Source as _};
 use chalk_event::{CommitSeq, Epoch, EventTime, Watermark};
-use chalk_graph::options::SourceOptions;
+use chalk_graph::options::{RollingPolicy, SourceOptions};
 use chalk_graph::{Graph, NodeId, NodeKind, SinkTarget};
 use chalk_ingest::Door;
 use chalk_log::{Append, EventLog};
@@ -31,7 +32,7 @@ pub struct Options {
     /// An epoch takes about this many bytes of frames at most.
     pub epoch_bytes_max: usize,
     /// Where `stdout` sinks write.
-    pub stdout: Box<dyn Fn() -> Box<dyn Sink> + Send>,
+    pub stdout: Box<dyn Fn() -> Lines + Send>,
     /// What relative paths of files are relative to.
     pub directory: PathBuf,
     /// Leave files and the terminal alone: views are rebuilt and events derived, and nothing else happens.
@@ -154,8 +155,8 @@ impl Drop for Handle {
     }
 }
 
-/// Starts a pipeline where its last checkpoint ends, or at the beginning of the log. Topics and the terminal get only what no
-/// earlier run has committed; files are cut back to where the checkpoint left them and go on from there.
+/// Starts a pipeline where its last checkpoint ends, or at the beginning of the log. Topics, the terminal and sinks outside the log get
+/// only what no earlier run has committed to them; a sink that has lost what it had gets everything again.
 ///
 /// # Errors
 /// When a topic is missing, a file cannot be opened, or threads cannot be started.
@@ -165,7 +166,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let last = journal.pipelines.get(&pipeline.name);
     let committed = last.map(|last| last.upto);
     let stats = Arc::new(Stats::default());
-    let begin = Begin::new(pipeline, &*log, options, &stats)?;
+    let begin = Begin::new(pipeline, &log, options, &stats)?;
     let topics: Vec<TopicId> = begin.sources.iter().map(|source| source.topic).collect();
     let publisher = Publisher::new(begin.snapshot.clone());
     let snapshots = publisher.subscribe();
@@ -199,7 +200,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         topics,
         closers: Engine::new_closers(&begin.dataflow),
         epoch_bytes_max: options.epoch_bytes_max,
-        committed: committed.unwrap_or_default(),
+        committed: committed.into_iter().chain(begin.targets.values().filter_map(Target::committed)).collect(),
         out,
         stop: stopped,
         drained: drained_at,
@@ -208,6 +209,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         sources: begin.sources,
         epoch: last.map_or(Epoch(0), |last| last.epoch).max(begin.snapshot.epoch),
         position: begin.snapshot.upto,
+        time: None,
         stats: Arc::clone(&stats),
     };
     let committer = Committer {
@@ -258,15 +260,20 @@ struct Begin {
 
 impl Begin {
     /// From the last checkpoint; from nothing if there is none or it is of no use.
-    fn new(pipeline: &Pipeline, log: &dyn EventLog, options: &Options, stats: &Stats) -> Result<Self, RuntimeError> {
+    fn new(
+        pipeline: &Pipeline,
+        log: &Arc<dyn EventLog>,
+        options: &Options,
+        stats: &Arc<Stats>,
+    ) -> Result<Self, RuntimeError> {
         let Some(checkpoints) = &options.checkpoints else {
-            return Self::from_nothing(pipeline, log, options);
+            return Self::from_nothing(pipeline, log, options, stats);
         };
         let fingerprint = fingerprint(&pipeline.graph, &pipeline.identity);
         let durable = *log.durable().borrow();
         let found = Self::find(checkpoints, &fingerprint, durable).and_then(|manifest| {
             let restored = |manifest: Manifest| {
-                let begin = Self::restored(&manifest, checkpoints, pipeline, log, options);
+                let begin = Self::restored(&manifest, checkpoints, pipeline, log, options, stats);
                 begin.map(|begin| (begin, manifest)).map_err(|error| error.to_string())
             };
             manifest.map(restored).transpose()
@@ -275,7 +282,14 @@ impl Begin {
         stats.started(found.as_ref().map(|found| found.as_ref().map(place)).map_err(Clone::clone));
         let (mut begin, manifest) = match found {
             Ok(Some(found)) => found,
-            Ok(None) | Err(_) => (Self::from_nothing(pipeline, log, options)?, Manifest::new(fingerprint)),
+            Ok(None) | Err(_) => {
+                if checkpoints.write {
+                    // No later start may go on from it: it could be ahead of a sink that gets everything again.
+                    Manifest::remove(&*checkpoints.storage)
+                        .map_err(|error| RuntimeError::Checkpoint(error.to_string()))?;
+                }
+                (Self::from_nothing(pipeline, log, options, stats)?, Manifest::new(fingerprint))
+            }
         };
         if checkpoints.write {
             begin.dataflow.begin_saving();
@@ -290,11 +304,16 @@ impl Begin {
         Ok(begin)
     }
 
-    fn from_nothing(pipeline: &Pipeline, log: &dyn EventLog, options: &Options) -> Result<Self, RuntimeError> {
-        let (targets, views) = targets(&pipeline.graph, log, options, &BTreeMap::new())?;
+    fn from_nothing(
+        pipeline: &Pipeline,
+        log: &Arc<dyn EventLog>,
+        options: &Options,
+        stats: &Arc<Stats>,
+    ) -> Result<Self, RuntimeError> {
+        let (targets, views) = targets(pipeline, log, options, stats)?;
         Ok(Self {
             dataflow: Dataflow::new(pipeline.graph.clone(), options.shards)?,
-            sources: sources(&pipeline.graph, log)?,
+            sources: sources(&pipeline.graph, &**log)?,
             targets,
             snapshot: Snapshot { views, ..Snapshot::default() },
             saver: None,
@@ -319,16 +338,22 @@ impl Begin {
         manifest: &Manifest,
         checkpoints: &Checkpoints,
         pipeline: &Pipeline,
-        log: &dyn EventLog,
+        log: &Arc<dyn EventLog>,
         options: &Options,
+        stats: &Arc<Stats>,
     ) -> Result<Self, CheckpointError> {
         let cannot = |error: RuntimeError| CheckpointError::Unknown(error.to_string());
         let mut dataflow = Dataflow::new(pipeline.graph.clone(), options.shards).map_err(cannot)?;
-        let mut sources = sources(&pipeline.graph, log).map_err(cannot)?;
-        let (targets, mut views) = targets(&pipeline.graph, log, options, &manifest.files).map_err(cannot)?;
+        let mut sources = sources(&pipeline.graph, &**log).map_err(cannot)?;
+        let (targets, mut views) = targets(pipeline, log, options, stats).map_err(cannot)?;
+        if targets.values().any(Target::begins_anew) {
+            return Err(CheckpointError::Unknown(
+                "a sink that has nothing of what it had: it gets all again".to_owned(),
+            ));
+        }
         restore(manifest, &checkpoints.storage, &mut dataflow, &mut views)?;
         let again = sources.clone();
-        reread(log, CommitSeq(manifest.upto), options.epoch_bytes_max, again, &mut dataflow)?;
+        reread(&**log, CommitSeq(manifest.upto), options.epoch_bytes_max, again, &mut dataflow)?;
         for source in &mut sources {
             if let Some(&watermark) = manifest.watermarks.get(&source.node.0) {
                 source.restore(Watermark::at(EventTime(watermark)));
@@ -376,18 +401,19 @@ pub(crate) fn sources(graph: &Graph, log: &dyn EventLog) -> Result<Vec<SourceTab
 
 type Targets = (HashMap<NodeId, Target>, BTreeMap<String, ViewRows>);
 
-/// Where sinks' rows go; files that a checkpoint knows go on at the position that it has for them.
+/// Where sinks' rows go. Those outside the log have what the journal says, and nothing else.
 fn targets(
-    graph: &Graph,
-    log: &dyn EventLog,
+    pipeline: &Pipeline,
+    log: &Arc<dyn EventLog>,
     options: &Options,
-    files: &BTreeMap<usize, u64>,
+    stats: &Arc<Stats>,
 ) -> Result<Targets, RuntimeError> {
     let (mut targets, mut views) = (HashMap::new(), BTreeMap::new());
-    for (id, node) in graph.iter() {
+    for (id, node) in pipeline.graph.iter() {
         let NodeKind::Sink(sink) = &node.kind else { continue };
+        let failed = |source| RuntimeError::Sink { sink: sink.query.clone(), source };
         let target = match &sink.target {
-            SinkTarget::File(_) | SinkTarget::Stdout if options.quiet => Target::Nowhere,
+            SinkTarget::File(_) | SinkTarget::Directory(_) | SinkTarget::Stdout if options.quiet => Target::Nowhere,
             SinkTarget::View(name) => {
                 views.insert(name.clone(), ViewRows::new(name, node.schema.clone())?);
                 Target::View(name.clone())
@@ -398,19 +424,40 @@ fn targets(
                 Target::Topic(topic.clone())
             }
             SinkTarget::File(file) => {
-                let path = options.directory.join(&file.path);
-                let sink = match files.get(&id.0) {
-                    Some(&position) => FileSink::resume(&path, position)?,
-                    None => FileSink::create(&path)?,
-                };
-                Target::Lines { sink: Box::new(sink), weights: false, again: true }
+                let opened = FileSink::at(&options.directory.join(&file.path)).map_err(failed)?;
+                let rolling = RollingPolicy::at_once();
+                outside(pipeline, &sink.query, Box::new(opened), rolling, log, stats).map_err(failed)?
             }
-            SinkTarget::Stdout => Target::Lines { sink: (options.stdout)(), weights: !node.append_only, again: false },
+            SinkTarget::Directory(directory) => {
+                let path = options.directory.join(&directory.path);
+                let opened = DirectorySink::at(&path, &directory.prefix).map_err(failed)?;
+                outside(pipeline, &sink.query, Box::new(opened), directory.rolling, log, stats).map_err(failed)?
+            }
+            SinkTarget::Stdout => Target::Lines { lines: (options.stdout)(), weights: !node.append_only },
             SinkTarget::Blackhole => Target::Nowhere,
         };
         targets.insert(id, target);
     }
     Ok((targets, views))
+}
+
+/// A sink outside the log, recovered.
+fn outside(
+    pipeline: &Pipeline,
+    name: &str,
+    mut sink: Box<dyn Sink>,
+    rolling: RollingPolicy,
+    log: &Arc<dyn EventLog>,
+    stats: &Arc<Stats>,
+) -> Result<Target, ConnectError> {
+    let record = log.journal().sinks.remove(&(pipeline.name.clone(), name.to_owned()));
+    let recovered = sink.recover(record.as_ref().map(|record| record.state.as_str()))?;
+    let (committed, again) = match (recovered, record) {
+        (Recovered::GoesOn, record) => (record.map(|record| record.upto), None),
+        (Recovered::Anew(state), _) => (None, Some(state)),
+    };
+    let (pipeline, name, log) = (pipeline.name.clone(), name.to_owned(), Arc::clone(log));
+    Ok(Target::Outside(Delivery::new(Courier { pipeline, name, sink, log, again }, rolling, committed, stats)))
 }
 
 /// Appends a bounded source's lines to its topic, each chunk with the position after it.

@@ -16,6 +16,18 @@ pub(crate) struct Stats {
     derived: Mutex<(BTreeMap<String, u64>, u64)>,
     watermarks: Mutex<BTreeMap<String, Watermark>>,
     checkpoint: Mutex<CheckpointStatus>,
+    sinks: Mutex<BTreeMap<String, SinkStatus>>,
+}
+
+/// How a sink outside the log is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkStatus {
+    /// It has all rows up to this commit; `None` when it has not been given any.
+    pub upto: Option<CommitSeq>,
+    /// Why it waits: the disk is full.
+    pub waits: Option<String>,
+    /// Why it gets no more rows before the next start.
+    pub failed: Option<String>,
 }
 
 /// How checkpoints are doing.
@@ -80,6 +92,11 @@ impl Stats {
         lock(&self.checkpoint).failed = Some(error.to_string());
     }
 
+    /// Changes what is known of a sink.
+    pub(crate) fn sink(&self, name: &str, change: impl FnOnce(&mut SinkStatus)) {
+        change(lock(&self.sinks).entry(name.to_owned()).or_default());
+    }
+
     /// What the counters come to now.
     pub(crate) fn status(&self) -> Status {
         let derived = lock(&self.derived);
@@ -92,6 +109,7 @@ impl Stats {
             derived_refused: derived.1,
             watermarks: lock(&self.watermarks).clone(),
             checkpoint: lock(&self.checkpoint).clone(),
+            sinks: lock(&self.sinks).clone(),
         }
     }
 }
@@ -115,4 +133,6 @@ pub struct Status {
     pub watermarks: BTreeMap<String, Watermark>,
     /// Checkpoints.
     pub checkpoint: CheckpointStatus,
+    /// Sinks outside the log, by the query that gives their rows.
+    pub sinks: BTreeMap<String, SinkStatus>,
 }

@@ -100,6 +100,11 @@ impl Storage for LocalFiles {
         self.sync_directory()
     }
 
+    fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        let path = self.path(from);
+        fs::rename(&path, self.path(to)).map_err(failed("rename", &path))
+    }
+
     fn remove(&self, name: &str) -> Result<(), StorageError> {
         let path = self.path(name);
         match fs::remove_file(&path) {

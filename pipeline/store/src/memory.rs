@@ -41,6 +41,8 @@ pub struct Fault {
 struct Disk {
     files: Vec<Vec<u8>>,
     names: BTreeMap<String, usize>,
+    /// Files and names when the power came back last.
+    began: (Vec<Vec<u8>>, BTreeMap<String, usize>),
     trace: Vec<Operation>,
     /// Operations that were tried, those that failed among them.
     tried: usize,
@@ -51,6 +53,7 @@ struct Disk {
 enum Operation {
     Name { name: String, file: usize },
     Unname { name: String },
+    Rename { from: String, to: String },
     Write { file: usize, at: usize, bytes: Vec<u8> },
     Truncate { file: usize, len: usize },
     Sync { file: usize },
@@ -58,6 +61,11 @@ enum Operation {
 }
 
 impl Disk {
+    /// These files, durable.
+    fn with(files: Vec<Vec<u8>>, names: BTreeMap<String, usize>) -> Self {
+        Self { began: (files.clone(), names.clone()), files, names, ..Self::default() }
+    }
+
     /// Counts an operation; fails when it is one that does.
     fn attempt(&mut self, operation: &'static str, name: &str) -> Result<(), StorageError> {
         let number = self.tried;
@@ -85,6 +93,7 @@ impl Disk {
         match &operation {
             Operation::Name { name, file } => drop(self.names.insert(name.clone(), *file)),
             Operation::Unname { name } => drop(self.names.remove(name)),
+            Operation::Rename { from, to } => rename(&mut self.names, from, to),
             Operation::Write { file, at, bytes } => write(&mut self.files[*file], *at, bytes),
             Operation::Truncate { file, len } => self.files[*file].resize(*len, 0),
             Operation::Sync { .. } | Operation::SyncDirectory => {}
@@ -105,6 +114,12 @@ fn write(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
         file.resize(at + bytes.len(), 0);
     }
     file[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+fn rename(names: &mut BTreeMap<String, usize>, from: &str, to: &str) {
+    if let Some(file) = names.remove(from) {
+        names.insert(to.to_owned(), file);
+    }
 }
 
 impl MemoryFiles {
@@ -144,7 +159,7 @@ impl MemoryFiles {
     #[must_use]
     pub fn after_power_cut(&self, operations: usize, chance: &mut dyn FnMut(usize) -> usize) -> Self {
         let disk = self.disk();
-        let mut cut = PowerCut::new(disk.files.len());
+        let mut cut = PowerCut::new(&disk);
         disk.trace.iter().take(operations).for_each(|operation| cut.play(operation));
         Self { disk: Arc::new(Mutex::new(cut.end(chance))) }
     }
@@ -159,8 +174,7 @@ impl MemoryFiles {
     #[must_use]
     pub fn copy(&self) -> Self {
         let disk = self.disk();
-        let copy = Disk { files: disk.files.clone(), names: disk.names.clone(), ..Disk::default() };
-        Self { disk: Arc::new(Mutex::new(copy)) }
+        Self { disk: Arc::new(Mutex::new(Disk::with(disk.files.clone(), disk.names.clone()))) }
     }
 }
 
@@ -173,18 +187,17 @@ struct PowerCut {
 }
 
 impl PowerCut {
-    fn new(files: usize) -> Self {
-        Self {
-            files: vec![Vec::new(); files],
-            unsynced: vec![Vec::new(); files],
-            names: BTreeMap::new(),
-            unsynced_names: Vec::new(),
-        }
+    fn new(disk: &Disk) -> Self {
+        let (mut files, names) = disk.began.clone();
+        files.resize(disk.files.len(), Vec::new());
+        Self { unsynced: vec![Vec::new(); files.len()], files, names, unsynced_names: Vec::new() }
     }
 
     fn play(&mut self, operation: &Operation) {
         match operation {
-            Operation::Name { .. } | Operation::Unname { .. } => self.unsynced_names.push(operation.clone()),
+            Operation::Name { .. } | Operation::Unname { .. } | Operation::Rename { .. } => {
+                self.unsynced_names.push(operation.clone());
+            }
             Operation::Write { file, .. } | Operation::Truncate { file, .. } => {
                 self.unsynced[*file].push(operation.clone());
             }
@@ -205,6 +218,7 @@ impl PowerCut {
         match operation {
             Operation::Name { name, file } => drop(self.names.insert(name.clone(), *file)),
             Operation::Unname { name } => drop(self.names.remove(name)),
+            Operation::Rename { from, to } => rename(&mut self.names, from, to),
             Operation::Write { file, at, bytes } => write(&mut self.files[*file], *at, bytes),
             Operation::Truncate { file, len } => self.files[*file].resize(*len, 0),
             Operation::Sync { .. } | Operation::SyncDirectory => {}
@@ -233,7 +247,7 @@ impl PowerCut {
                 _ => self.keep(&operation),
             }
         }
-        Disk { files: self.files, names: self.names, ..Disk::default() }
+        Disk::with(self.files, self.names)
     }
 }
 
@@ -280,6 +294,14 @@ impl Storage for MemoryFiles {
         disk.perform(Operation::Sync { file });
         disk.perform(Operation::Name { name: name.to_owned(), file });
         disk.perform(Operation::SyncDirectory);
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        let mut disk = self.disk();
+        disk.attempt("rename", from)?;
+        disk.file("rename", from)?;
+        disk.perform(Operation::Rename { from: from.to_owned(), to: to.to_owned() });
         Ok(())
     }
 

@@ -54,6 +54,9 @@ pub trait Storage: Debug + Send + Sync {
     /// old bytes or all of the new, which are durable when this returns. One caller at a time for a name.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError>;
 
+    /// Gives a file another name, at once, in the place of any that has it.
+    fn rename(&self, from: &str, to: &str) -> Result<(), StorageError>;
+
     /// Removes a file; that there is none is no error. Who has it open goes on reading it.
     fn remove(&self, name: &str) -> Result<(), StorageError>;
 

@@ -1,7 +1,7 @@
 //! `chalk run [PATH] [--data DIR] [--drain]`.
 
 use crate::error::CliError;
-use crate::node::Node;
+use crate::node::{Node, Tuning};
 use crate::serving::{Ports, print_dead_letters, serve_until_ctrl_c, tokio_runtime};
 use crate::{Outcome, ProjectFiles};
 use std::path::PathBuf;
@@ -19,6 +19,8 @@ pub(crate) struct Run {
     drain: bool,
     #[command(flatten)]
     ports: Ports,
+    #[command(flatten)]
+    tuning: Tuning,
 }
 
 impl Run {
@@ -34,7 +36,7 @@ impl Run {
             (None, None) => PathBuf::from("chalk-data"),
         };
         let runtime = tokio_runtime()?;
-        let mut node = Node::open(&files, &data, "run")?;
+        let mut node = Node::tuned(&files, &data, "run", self.tuning)?;
         let refused_before = dead_letters(&node);
         if self.drain {
             runtime.block_on(node.pipeline.drain())?;

@@ -115,6 +115,7 @@ fn running(address: &str) -> Result<Value, CliError> {
         "held_by": held_by.as_ref().map(|(table, _)| table),
         "views": status["views"],
         "checkpoint": pipeline["checkpoint"],
+        "sinks": pipeline["sinks"],
         "stalled": status["stalled"],
         "failure": status["failure"],
     }))
@@ -236,6 +237,10 @@ impl Lines {
         self.add("  views", counted(pipeline["views"].as_object().map_or(0, Map::len) as u64, "view"));
         self.listed("    ", &pipeline["views"], |view| counted(view["rows"].as_u64().unwrap_or(0), "row"));
         self.add("  checkpoint", checkpoint_text(&pipeline["checkpoint"]));
+        if pipeline["sinks"].as_object().is_some_and(|sinks| !sinks.is_empty()) {
+            self.add("  sinks", counted(pipeline["sinks"].as_object().map_or(0, Map::len) as u64, "sink"));
+            self.listed("    ", &pipeline["sinks"], sink_text);
+        }
     }
 
     fn listed(&mut self, indent: &str, of: &Value, value: impl Fn(&Value) -> String) {
@@ -264,6 +269,15 @@ fn checkpoint_text(checkpoint: &Value) -> String {
         text.push_str(&format!("; no more are made: {why}"));
     }
     text
+}
+
+/// What a running pipeline says of a sink outside the log.
+fn sink_text(sink: &Value) -> String {
+    let upto = sink["upto"].as_u64().map_or_else(|| "nothing yet".to_owned(), |upto| format!("up to commit {upto}"));
+    if let Some(why) = sink["failed"].as_str() {
+        return format!("{upto}; stopped until the next start: {why}");
+    }
+    sink["waits"].as_str().map_or(upto.clone(), |why| format!("{upto}; waits: {why}"))
 }
 
 fn shown(value: &Value) -> String {

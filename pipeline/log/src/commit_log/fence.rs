@@ -1,4 +1,8 @@
 //! One writer per directory: an exclusive lock on a file that says who holds it.
+//!
+//! The system keeps the lock for a process as long as it lives, stopped or not, so that nobody takes over from one that could go on. Who
+//! removes the file lets another process in all the same; therefore the writer looks before each commit, and again before it
+//! acknowledges one, whether the file is still the one that it holds ([`Hold`]).
 
 use crate::contract::LogError;
 use chalk_store::StorageError;
@@ -6,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 const LOCK_FILE: &str = "lock";
 
@@ -67,12 +72,41 @@ impl Fence {
         Ok(fence)
     }
 
+    /// What the writer looks at.
+    pub(super) fn hold(&self, directory: &Path) -> Result<Hold, LogError> {
+        let path = directory.join(LOCK_FILE);
+        let held = self.file.metadata().map_err(|source| {
+            LogError::from(StorageError { operation: "read the identity of", path: path.clone(), source })
+        })?;
+        Ok(Hold { path, file: (held.dev(), held.ino()) })
+    }
+
     /// Says who holds the lock.
     pub(super) fn announce(&mut self, holder: &Holder) -> std::io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
         self.file.write_all(serde_json::to_string(holder)?.as_bytes())?;
         self.file.flush()
+    }
+}
+
+/// Tells whether the lock file is still the one that was locked: while it is open, no other file has its identity.
+#[derive(Debug)]
+pub(super) struct Hold {
+    path: PathBuf,
+    /// Device and inode.
+    file: (u64, u64),
+}
+
+impl Hold {
+    /// # Errors
+    /// When another process can have the directory by now.
+    pub(super) fn check(&self) -> Result<(), LogError> {
+        let found = std::fs::metadata(&self.path).map(|found| (found.dev(), found.ino()));
+        if found.is_ok_and(|found| found == self.file) {
+            return Ok(());
+        }
+        Err(LogError::TakenOver { lock: self.path.display().to_string() })
     }
 }
 

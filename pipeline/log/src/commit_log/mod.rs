@@ -31,7 +31,7 @@ use chalk_catalog::{ControlEvent, Evolution, Journal, SystemTopic, TopicDef, Top
 use chalk_event::{CommitSeq, IngestTime, Offset, PartitionId};
 use chalk_store::objects::Objects;
 use chalk_store::{LocalFiles, Storage, StorageError};
-use fence::Fence;
+use fence::{Fence, Hold};
 use format::COMMIT_BYTES_MAX;
 use index::Index;
 use queue::{EncodedFrame, Queue, Waiting};
@@ -113,7 +113,8 @@ impl CommitLog {
     pub fn open(directory: &Path, holder: &Holder, options: LogOptions) -> Result<Self, LogError> {
         let storage: Arc<dyn Storage> = Arc::new(LocalFiles::at(&directory.join("log"))?);
         let fence = Fence::take(directory, holder)?;
-        Self::start(storage, node_of(directory), Some(fence), options)
+        let hold = fence.hold(directory)?;
+        Self::start(storage, node_of(directory), Some((fence, hold)), options)
     }
 
     /// Opens the log in a storage of whatever kind. Nobody keeps others from writing to it.
@@ -127,10 +128,11 @@ impl CommitLog {
     fn start(
         storage: Arc<dyn Storage>,
         node: [u8; 16],
-        fence: Option<Fence>,
+        fence: Option<(Fence, Hold)>,
         options: LogOptions,
     ) -> Result<Self, LogError> {
         let history = options.history.clone().map(History::open).transpose()?;
+        let (fence, hold) = fence.unzip();
         let recovered = recovery::recover(&*storage)?;
         let (last_commit, last_time) = (recovered.last_commit, recovered.last_time);
         let archive = Archive { storage: Arc::clone(&storage) };
@@ -150,6 +152,7 @@ impl CommitLog {
         let queue = Arc::new(Queue::new(options.queue_bytes_max));
         let writer = Writer {
             storage,
+            hold,
             shared: Arc::clone(&shared),
             clock: options.clock,
             node,

@@ -1,5 +1,6 @@
 //! Group commit: one thread takes whatever has arrived, writes it, syncs once, then acknowledges.
 
+use super::fence::Hold;
 use super::footer;
 use super::format::{CommitHead, FrameHead, HEADER_BYTES, SegmentHeader};
 use super::index::Index;
@@ -11,6 +12,7 @@ use super::tail_cache::{CachedCommit, CachedFrame, CachedRows};
 use crate::contract::{Appended, LogError};
 use chalk_catalog::ControlEvent;
 use chalk_event::{CommitSeq, IngestTime, Offset};
+use chalk_store::fail::{Point, pass};
 use chalk_store::{AppendFile, Storage};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ const BUFFER_BYTES_MAX: usize = 4 << 20;
 pub(super) struct Writer {
     // configuration
     pub(super) storage: Arc<dyn Storage>,
+    /// `None` when nobody keeps others from writing.
+    pub(super) hold: Option<Hold>,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: super::Clock,
     pub(super) node: [u8; 16],
@@ -118,6 +122,7 @@ impl Writer {
         for frame in group.iter().flat_map(|waiting| &waiting.frames) {
             self.buffer.extend_from_slice(&frame.body);
         }
+        self.check_hold()?;
         self.seal_if_full(time)?;
         let file = match &mut self.open {
             Some(file) => file,
@@ -125,12 +130,20 @@ impl Writer {
                 self.open.insert(begin_segment(&*self.storage, &self.shared, self.node, Index::new(self.next), false)?)
             }
         };
+        pass(Point::LogBeforeWrite);
         file.append(&self.buffer)?;
+        pass(Point::LogAfterWrite);
         file.sync()?;
+        pass(Point::LogAfterSync);
+        self.check_hold()?;
         self.next = head.seq.next();
         self.last_time = time;
         self.publish(&head, group)?;
         Ok(answers)
+    }
+
+    fn check_hold(&self) -> Result<(), LogError> {
+        self.hold.as_ref().map_or(Ok(()), Hold::check)
     }
 
     /// Gives every frame its offsets.
@@ -204,8 +217,10 @@ impl Writer {
         };
         // A segment without commits is not sealed, however small segments are to be.
         let Some(footer) = footer else { return Ok(()) };
+        pass(Point::LogBeforeFooter);
         file.append(&footer)?;
         file.sync()?;
+        pass(Point::LogAfterFooter);
         self.open = None;
         let mut state = self.shared.state_mut();
         if let Some(mut open) = state.open.take() {
@@ -238,6 +253,7 @@ pub(super) fn begin_segment(
     let mut file = if again { storage.reopen(&name, 0)? } else { storage.create(&name)? };
     file.append(&SegmentHeader { node, first: index.first() }.encode())?;
     file.sync()?;
+    pass(Point::LogBeforeDirectorySync);
     storage.sync_directory()?;
     debug_assert_eq!(index.end(), HEADER_BYTES as u64);
     let segment = SegmentFile::open(storage, index.first())?;

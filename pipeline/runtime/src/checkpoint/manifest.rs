@@ -3,7 +3,8 @@
 use super::CheckpointError;
 use chalk_event::hash_key;
 use chalk_graph::Graph;
-use chalk_store::Storage;
+use chalk_store::fail::{Point, pass};
+use chalk_store::{Storage, StorageError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,8 +23,6 @@ pub(crate) struct Manifest {
     pub(crate) upto: u64,
     /// By source node, in nanoseconds.
     pub(crate) watermarks: BTreeMap<usize, i64>,
-    /// How far files were written, by sink node.
-    pub(crate) files: BTreeMap<usize, u64>,
     /// Runs, oldest first.
     pub(crate) runs: Vec<String>,
     /// The number of the next run.
@@ -55,11 +54,18 @@ impl Manifest {
         Ok(storage.replace(NAME, format!("{}\n{json}", checksum(&json)).as_bytes())?)
     }
 
+    /// Leaves a folder without manifest.
+    pub(crate) fn remove(storage: &dyn Storage) -> Result<(), StorageError> {
+        storage.remove(NAME)?;
+        storage.sync_directory()
+    }
+
     /// Removes what no manifest names.
     pub(crate) fn remove_strangers(&self, storage: &dyn Storage) -> Result<(), CheckpointError> {
         for name in storage.list()? {
             if name != NAME && !self.runs.contains(&name) {
                 storage.remove(&name)?;
+                pass(Point::CheckpointAfterRemoval);
             }
         }
         Ok(())

@@ -7,7 +7,7 @@
 //! engine thread             committer thread                   checkpoint thread
 //! epoch 7 ────────────────▶ derived events, journal, views
 //! changed state  ─────────▶ + changed views,   ──────────────▶ a run (synced), the manifest (replaced),
-//!   as of epoch 7             positions of files                then runs are merged where that is due
+//!   as of epoch 7             sinks have all                    then runs are merged where that is due
 //! epoch 8 ────────────────▶ …                                  meanwhile nobody waits
 //! ```
 //!

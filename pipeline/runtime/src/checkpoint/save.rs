@@ -9,6 +9,7 @@ use chalk_event::ChangeBatch;
 use chalk_graph::{Graph, NodeId};
 use chalk_operators::GroupState;
 use chalk_store::Storage;
+use chalk_store::fail::{Point, pass};
 use chalk_store::runs::{Change, Run, RunSet, RunWriter};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -62,7 +63,8 @@ impl Saving {
         !self.stopping.load(Ordering::Acquire)
     }
 
-    fn done(&self, good: bool) {
+    /// The checkpoint that was begun is written, or never will be.
+    pub(crate) fn done(&self, good: bool) {
         self.failed.store(!good, Ordering::Release);
         self.busy.store(false, Ordering::Release);
     }
@@ -100,7 +102,7 @@ impl Saver {
                 stats.checkpoint_waits(Some(error));
                 saving.wait()
             };
-            let save = AssertUnwindSafe(|| self.save(parts.engine, parts.views, parts.files, &again));
+            let save = AssertUnwindSafe(|| self.save(parts.engine, parts.views, &again));
             // What a panic leaves of `self` is not used again.
             let saved = catch_unwind(save).unwrap_or(Err(CheckpointError::Panic));
             saving.done(saved.is_ok());
@@ -118,7 +120,6 @@ impl Saver {
         &mut self,
         state: EngineState,
         views: BTreeMap<NodeId, View>,
-        files: BTreeMap<usize, u64>,
         again: &dyn Fn(&CheckpointError) -> bool,
     ) -> Result<(), CheckpointError> {
         let EngineState { epoch, upto, watermarks, changed } = state;
@@ -137,6 +138,7 @@ impl Saver {
             parts.insert((node, 0), Part::Rows { schema, batches });
         }
         if !parts.is_empty() {
+            pass(Point::CheckpointBeforeRun);
             let run = until_room(again, || self.write_run(&parts))?;
             self.runs.push(run);
         }
@@ -144,7 +146,6 @@ impl Saver {
         self.manifest.upto = upto.0;
         self.manifest.watermarks =
             watermarks.into_iter().filter_map(|(node, mark)| Some((node.0, mark.time()?.0))).collect();
-        self.manifest.files = files;
         until_room(again, || self.publish())?;
         while let Some(range) = self.runs.due() {
             let name = self.next_name();
@@ -170,7 +171,9 @@ impl Saver {
 
     fn publish(&mut self) -> Result<(), CheckpointError> {
         self.manifest.runs = self.runs.names().map(str::to_owned).collect();
+        pass(Point::CheckpointBeforeManifest);
         self.manifest.write(&*self.storage)?;
+        pass(Point::CheckpointAfterManifest);
         self.manifest.remove_strangers(&*self.storage)
     }
 
@@ -263,7 +266,7 @@ mod tests {
     }
 
     fn save(saver: &mut Saver, upto: u64, again: &dyn Fn(&CheckpointError) -> bool) -> Result<(), CheckpointError> {
-        saver.save(state(upto), BTreeMap::new(), BTreeMap::new(), again)
+        saver.save(state(upto), BTreeMap::new(), again)
     }
 
     fn saver(files: &MemoryFiles) -> Saver {

@@ -53,6 +53,11 @@ fn pipeline(status: &Status) -> Value {
             "waits": status.checkpoint.waits,
             "failed": status.checkpoint.failed,
         },
+        "sinks": status.sinks.iter().map(|(name, sink)| (name.clone(), json!({
+            "upto": sink.upto.map(|upto| upto.0),
+            "waits": sink.waits,
+            "failed": sink.failed,
+        }))).collect::<Map<String, Value>>(),
     })
 }
 
