@@ -13,6 +13,7 @@ mod log_tools;
 mod looking;
 mod program;
 mod restart;
+mod soak;
 mod sql_errors;
 mod stored;
 mod udfs;

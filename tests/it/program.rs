@@ -102,8 +102,13 @@ impl Folder {
 
     /// Starts a command that serves, and waits until it does.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
+        self.try_serve(arguments, &[]).unwrap_or_else(|said| panic!("it ended before it served: {said}"))
+    }
+
+    /// Starts a command that serves in another environment, and waits until it does; what it said, when it ended before.
+    pub(crate) fn try_serve(&self, arguments: &[&str], environment: &[(&str, String)]) -> Result<Server, String> {
         let mut command = self.command(arguments);
-        command.args(["--http-port", "0", "--pg-port", "0"]);
+        command.args(["--http-port", "0", "--pg-port", "0"]).envs(environment.iter().cloned());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut err = BufReader::new(child.stderr.take().expect("a piped error output"));
         let mut said = String::new();
@@ -115,10 +120,10 @@ impl Folder {
             }
             if ended {
                 let status = child.wait().expect("it ends");
-                panic!("it ended before it served, {status}: {said}");
+                return Err(format!("{status}: {said}"));
             }
         };
-        Server { child, err, client: self.client(address) }
+        Ok(Server { child, err, client: self.client(address) })
     }
 
     /// Who talks to a server at this address.
@@ -216,10 +221,27 @@ impl Server {
         self.child.wait().expect("it ends");
     }
 
+    /// Waits until it ends of itself, and gives what it said since it began to serve.
+    pub(crate) fn ended(mut self) -> String {
+        let began = Instant::now();
+        while self.child.try_wait().expect("a child").is_none() {
+            assert!(began.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(ASK_EVERY);
+        }
+        let mut said = String::new();
+        self.err.read_to_string(&mut said).expect("a readable pipe");
+        said
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.pid());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+    }
+
     /// Stops it as Ctrl-C does, and gives its exit code and what it said since it began to serve.
     pub(crate) fn stop(mut self) -> (Option<i32>, String) {
-        let interrupt = format!("kill -INT {}", self.pid());
-        assert!(Command::new("sh").args(["-c", &interrupt]).status().expect("a shell").success());
+        self.signal("INT");
         let mut said = String::new();
         self.err.read_to_string(&mut said).expect("a readable pipe");
         (self.child.wait().expect("it ends").code(), said)
