@@ -232,7 +232,8 @@ fn status_names_what_holds_the_watermark() {
 
 /// Rows and hash by view, as a replay gives them.
 fn replayed(folder: &Folder, arguments: &[&str]) -> BTreeMap<String, (u64, String)> {
-    let ran = folder.chalk(&[&["replay", "--data", "data", "--hash", "-f", "json"], arguments].concat());
+    let replay = ["replay", "--data", "data", "--from-start", "--hash", "-f", "json"];
+    let ran = folder.chalk(&[&replay, arguments].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let view = |line: &str| {
         let view = parsed(line);

@@ -16,4 +16,5 @@ mod restart;
 mod sql_errors;
 mod stored;
 mod udfs;
+mod verify;
 mod workspace;

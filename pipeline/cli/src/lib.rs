@@ -59,7 +59,7 @@ enum Command {
     /// Check the log, look into its segments.
     #[command(subcommand)]
     Log(command::log::Log),
-    /// Look at the checkpoint that a start begins with.
+    /// Look at the checkpoint that a start begins with, and at earlier ones.
     #[command(subcommand)]
     Checkpoint(command::checkpoint::Checkpoint),
     /// Compute the views again from the log alone, up to a point, and show them; nothing is written.

@@ -58,7 +58,7 @@ pub struct Node {
 }
 
 /// What a pipeline's results depend on: its text, and who its functions are.
-fn identity(files: &ProjectFiles) -> String {
+pub(crate) fn identity(files: &ProjectFiles) -> String {
     let mut identity = String::new();
     // Not the files' names: how the project's path is spelt says nothing about results.
     for SqlFile { text, .. } in &files.sql {

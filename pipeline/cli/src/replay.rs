@@ -104,7 +104,7 @@ impl Point {
 fn recorded(log: &CommitLog) -> Result<BTreeMap<u64, CommitSeq>, CliError> {
     let events = log.control_events(SystemTopic::Journal.id())?.into_iter();
     let epochs = events.filter_map(|event| match event {
-        ControlEvent::EpochCommitted { pipeline, epoch, upto } if pipeline == PIPELINE => Some((epoch.0, upto)),
+        ControlEvent::EpochCommitted { pipeline, epoch, upto, .. } if pipeline == PIPELINE => Some((epoch.0, upto)),
         _ => None,
     });
     Ok(epochs.collect())

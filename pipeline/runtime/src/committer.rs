@@ -1,11 +1,13 @@
 //! The committer thread: derived events and the journal record in one commit, then the views.
 
 use crate::checkpoint::{EngineState, Saving, View};
+use crate::dataflow::Late;
 use crate::engine::{Computed, EpochOutput};
 use crate::error::RuntimeError;
+use crate::journal::ViewJournal;
 use crate::late;
 use crate::stats::Stats;
-use chalk_catalog::{ControlEvent, TopicDef};
+use chalk_catalog::{ControlEvent, EpochViews, TopicDef};
 use chalk_codec::write_json_row;
 use chalk_connect::Sink;
 use chalk_event::{ChangeBatch, CommitSeq, Epoch, Weights, consolidate};
@@ -49,6 +51,7 @@ pub(crate) struct Committer {
     /// Who writes checkpoints, if anybody does.
     pub(crate) saver: Option<(SyncSender<CheckpointParts>, Arc<Saving>)>,
     // state
+    pub(crate) journal: ViewJournal,
     /// What changed in views since the last checkpoint.
     pub(crate) changed_views: BTreeMap<NodeId, View>,
     pub(crate) snapshot: Snapshot,
@@ -75,7 +78,7 @@ impl Committer {
     }
 
     fn commit(&mut self, output: EpochOutput) -> Result<(), RuntimeError> {
-        let EpochOutput { epoch, upto, sinks, late } = output;
+        let EpochOutput { epoch, upto, sinks, late, drained } = output;
         if self.saver.as_ref().is_some_and(|(_, saving)| saving.has_failed()) {
             self.saver = None;
             self.changed_views.clear();
@@ -103,19 +106,39 @@ impl Committer {
             }
         }
         self.stats.late.fetch_add(late.len() as u64, Ordering::Relaxed);
-        let leaves = shown || !events.is_empty() || !late.is_empty();
-        if leaves && !given_before {
-            let mut frames = Append::default();
-            frames.frames.extend(late::frame(&late)?);
-            let committed = ControlEvent::EpochCommitted { pipeline: self.pipeline.clone(), epoch, upto };
-            frames.frames.push(self.door.log().control_frame(&committed)?);
-            let (receipt, pending) = self.door.derive(&self.pipeline, &events, frames)?;
-            self.stats.derived(&receipt);
-            let appended = pending.wait()?;
-            self.unsettled.push_back((self.snapshot.upto, appended.commit_seq));
+        let leaves = !given_before && (shown || !events.is_empty() || !late.is_empty());
+        // Epochs that an earlier run committed are recorded; where it stopped, views may differ by what their queries are now.
+        let behind = self.committed.is_some_and(|committed| upto < committed);
+        let record = (!behind && !drained).then(|| self.journal.next(&self.snapshot.views));
+        if leaves || record.as_ref().is_some_and(|(_, worth_it)| *worth_it) {
+            let views = record.map(|(views, _)| views);
+            let late = if leaves { late.as_slice() } else { &[] };
+            let derived = self.append(epoch, upto, views.clone(), &events, late)?;
+            self.journal.recorded(views);
+            if leaves {
+                self.unsettled.push_back((self.snapshot.upto, derived));
+            }
         }
         self.publish(epoch, upto);
         Ok(())
+    }
+
+    /// Makes an epoch's output and its record durable; gives their commit.
+    fn append(
+        &self,
+        epoch: Epoch,
+        upto: CommitSeq,
+        views: Option<EpochViews>,
+        events: &[(TopicDef, ChangeBatch)],
+        late: &[Late],
+    ) -> Result<CommitSeq, RuntimeError> {
+        let mut frames = Append::default();
+        frames.frames.extend(late::frame(late)?);
+        let committed = ControlEvent::EpochCommitted { pipeline: self.pipeline.clone(), epoch, upto, views };
+        frames.frames.push(self.door.log().control_frame(&committed)?);
+        let (receipt, pending) = self.door.derive(&self.pipeline, events, frames)?;
+        self.stats.derived(&receipt);
+        Ok(pending.wait()?.commit_seq)
     }
 
     /// All that the epochs so far led to is durable, or on its way to files that are synced here.

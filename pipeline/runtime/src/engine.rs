@@ -27,6 +27,8 @@ pub(crate) struct EpochOutput {
     /// Changes by sink node, in step order.
     pub(crate) sinks: Vec<(NodeId, ChangeBatch)>,
     pub(crate) late: Vec<Late>,
+    /// Windows were closed that the log alone would keep open: the end of bounded sources is not in it.
+    pub(crate) drained: bool,
 }
 
 /// What the engine gives to the committer.
@@ -99,7 +101,7 @@ impl Engine {
     /// Runs until it is told to stop or the committer is gone.
     pub(crate) fn run(mut self) -> Result<(), RuntimeError> {
         let first = self.step(&BTreeMap::new(), &BTreeMap::new())?;
-        if !self.send(first) {
+        if !self.send(first, false) {
             return Ok(());
         }
         let mut durable = self.log.durable();
@@ -114,7 +116,7 @@ impl Engine {
             let behind = self.position < *durable.borrow_and_update();
             if behind {
                 let Some(output) = self.epoch()? else { return Ok(()) };
-                if !self.send(output) {
+                if !self.send(output, self.is_drained()) {
                     return Ok(());
                 }
                 if !self.is_drained() && self.is_due(UNSAVED_BYTES) {
@@ -124,7 +126,7 @@ impl Engine {
                 // What closes windows now is not in the log: later state is this run's alone.
                 self.checkpoint();
                 let output = self.end_bounded_sources()?;
-                if !self.send(output) {
+                if !self.send(output, true) {
                     return Ok(());
                 }
                 self.drained.send_replace(Some(self.epoch));
@@ -149,10 +151,11 @@ impl Engine {
         self.drained.borrow().is_some()
     }
 
-    fn send(&mut self, output: StepOutput) -> bool {
+    fn send(&mut self, output: StepOutput, drained: bool) -> bool {
         let StepOutput { sinks, late } = output;
         self.epoch = self.epoch.next();
-        self.out.send(Computed::Epoch(EpochOutput { epoch: self.epoch, upto: self.position, sinks, late })).is_ok()
+        let (epoch, upto) = (self.epoch, self.position);
+        self.out.send(Computed::Epoch(EpochOutput { epoch, upto, sinks, late, drained })).is_ok()
     }
 
     /// Whether to begin a checkpoint: it is time, or so many bytes are waiting for it, and the last one is written. One that

@@ -1,15 +1,18 @@
 //! Starting a pipeline, and the handle that others hold.
 
-use crate::checkpoint::{CheckpointError, Checkpoints, Manifest, Saver, Saving, fingerprint, reread, restore};
+use crate::checkpoint::{
+    CheckpointError, Checkpoints, Manifest, Saver, Saving, fingerprint, reread, restore, restore_watermarks,
+};
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
 use crate::engine::{CheckpointTimes, Engine, Stop};
 use crate::error::RuntimeError;
+use crate::journal::ViewJournal;
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
 use chalk_catalog::{ControlEvent, TopicId};
 use chalk_connect::{FileSink, FileSource, Sink, Source as _};
-use chalk_event::{CommitSeq, Epoch, EventTime, Watermark};
+use chalk_event::{CommitSeq, Epoch};
 use chalk_graph::options::SourceOptions;
 use chalk_graph::{Graph, NodeId, NodeKind, SinkTarget};
 use chalk_ingest::Door;
@@ -217,6 +220,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         committed,
         publisher,
         saver,
+        journal: ViewJournal::new(last),
         changed_views: BTreeMap::new(),
         snapshot: begin.snapshot,
         unsettled: unsettled.into_iter().collect(),
@@ -329,11 +333,7 @@ impl Begin {
         restore(manifest, &checkpoints.storage, &mut dataflow, &mut views)?;
         let again = sources.clone();
         reread(log, CommitSeq(manifest.upto), options.epoch_bytes_max, again, &mut dataflow)?;
-        for source in &mut sources {
-            if let Some(&watermark) = manifest.watermarks.get(&source.node.0) {
-                source.restore(Watermark::at(EventTime(watermark)));
-            }
-        }
+        restore_watermarks(manifest, &mut sources);
         let upto = CommitSeq(manifest.upto);
         let snapshot = Snapshot { epoch: Epoch(manifest.epoch), upto, settled: upto, views };
         Ok(Self { dataflow, sources, targets, snapshot, saver: None })
