@@ -2,6 +2,7 @@
 
 mod architecture;
 mod boards;
+mod changelog;
 mod commands;
 mod crash;
 mod demo;

@@ -1,9 +1,11 @@
 //! How far pipelines and bounded sources are: what the journal's events come to.
 
 use crate::control::ControlEvent;
-use chalk_event::{CommitSeq, Epoch};
+use crate::topic::TopicId;
+use chalk_event::{CommitSeq, Epoch, Offset};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What a view came to as of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +14,36 @@ pub struct ViewRecord {
     pub hash: String,
     /// How many rows it had.
     pub rows: u64,
+    /// Where its rows can be read; `None` when no changelog has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changelog: Option<ChangelogPlace>,
+}
+
+impl ViewRecord {
+    /// Of a view with these rows, of which nothing else is known.
+    #[must_use]
+    pub fn of(hash: String, rows: u64) -> Self {
+        Self { hash, rows, changelog: None }
+    }
+
+    /// Whether the rows are the same, wherever they can be read.
+    #[must_use]
+    pub fn same_rows(&self, other: &Self) -> bool {
+        (&self.hash, self.rows) == (&other.hash, other.rows)
+    }
+}
+
+/// What of a changelog makes up a view: a snapshot, and the changes after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangelogPlace {
+    /// The changelog's topic.
+    pub topic: TopicId,
+    /// The epoch since which the topic has all changes of the view.
+    pub since: Epoch,
+    /// Offsets of the snapshot, in partition 1.
+    pub snapshot: Range<Offset>,
+    /// Offsets of the changes after it, in partition 0.
+    pub changes: Range<Offset>,
 }
 
 /// What an epoch's record says about views: those that differ from the record before, or now and then all of them.
@@ -111,7 +143,7 @@ mod tests {
     use super::*;
 
     fn record(epoch: u64, complete: bool, views: &[(&str, u64)]) -> ControlEvent {
-        let of = |&(name, rows): &(&str, u64)| (name.to_owned(), ViewRecord { hash: format!("{rows:032x}"), rows });
+        let of = |&(name, rows): &(&str, u64)| (name.to_owned(), ViewRecord::of(format!("{rows:032x}"), rows));
         let views = Some(EpochViews { complete, views: views.iter().map(of).collect() });
         ControlEvent::EpochCommitted { pipeline: "p".to_owned(), epoch: Epoch(epoch), upto: CommitSeq(epoch), views }
     }

@@ -26,6 +26,9 @@ fn shards() -> usize {
     available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
+/// A view's changelog has at least so many changes between two snapshots.
+const SNAPSHOT_CHANGES_MIN: u64 = 20_000;
+
 /// Under which the project's progress is journalled.
 pub(crate) const PIPELINE: &str = "project";
 
@@ -125,6 +128,7 @@ impl Node {
             stdout: Box::new(|| Box::new(LineSink::new("the terminal", std::io::stdout())) as Box<dyn Sink>),
             directory: files.directory.clone(),
             quiet,
+            snapshot_changes_min: SNAPSHOT_CHANGES_MIN,
             checkpoints: Some(Checkpoints {
                 storage: Arc::new(LocalFiles::at(&data.join("checkpoints")).map_err(LogError::from)?),
                 interval: CHECKPOINT_INTERVAL,

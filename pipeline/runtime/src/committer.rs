@@ -1,7 +1,7 @@
-//! The committer thread: derived events and the journal record in one commit, then the views.
+//! The committer thread: derived events, views' changes and the journal record in one commit, then the views.
 
+use crate::changelog::{Changelogs, EpochChanges};
 use crate::checkpoint::{EngineState, Saving, View};
-use crate::dataflow::Late;
 use crate::engine::{Computed, EpochOutput};
 use crate::error::RuntimeError;
 use crate::journal::ViewJournal;
@@ -13,7 +13,7 @@ use chalk_connect::Sink;
 use chalk_event::{ChangeBatch, CommitSeq, Epoch, Weights, consolidate};
 use chalk_graph::NodeId;
 use chalk_ingest::Door;
-use chalk_log::Append;
+use chalk_log::{Append, FrameToAppend};
 use chalk_view::{Publisher, Snapshot};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -52,6 +52,7 @@ pub(crate) struct Committer {
     pub(crate) saver: Option<(SyncSender<CheckpointParts>, Arc<Saving>)>,
     // state
     pub(crate) journal: ViewJournal,
+    pub(crate) changelogs: Changelogs,
     /// What changed in views since the last checkpoint.
     pub(crate) changed_views: BTreeMap<NodeId, View>,
     pub(crate) snapshot: Snapshot,
@@ -84,7 +85,10 @@ impl Committer {
             self.changed_views.clear();
         }
         let given_before = self.committed.is_some_and(|committed| upto <= committed);
-        let (mut events, mut shown) = (Vec::new(), false);
+        // Epochs that an earlier run committed are recorded; where it stopped, views may differ by what their queries are now.
+        let behind = self.committed.is_some_and(|committed| upto < committed);
+        let is_told = !behind && !drained;
+        let (mut events, mut shown, mut changed) = (Vec::new(), false, EpochChanges::new());
         for (node, changes) in sinks {
             self.stats.rows_out.fetch_add(changes.len() as u64, Ordering::Relaxed);
             match self.targets.get_mut(&node) {
@@ -92,6 +96,9 @@ impl Committer {
                     if let Some(view) = self.snapshot.views.get_mut(name) {
                         let changes = consolidate(&changes)?;
                         view.apply(&changes)?;
+                        if is_told && !changes.is_empty() {
+                            changed.entry(name.clone()).or_default().push(changes.clone());
+                        }
                         if self.saver.is_some() {
                             self.changed_views.entry(node).or_default().push(changes);
                         }
@@ -107,17 +114,27 @@ impl Committer {
         }
         self.stats.late.fetch_add(late.len() as u64, Ordering::Relaxed);
         let leaves = !given_before && (shown || !events.is_empty() || !late.is_empty());
-        // Epochs that an earlier run committed are recorded; where it stopped, views may differ by what their queries are now.
-        let behind = self.committed.is_some_and(|committed| upto < committed);
-        let record = (!behind && !drained).then(|| self.journal.next(&self.snapshot.views));
-        if leaves || record.as_ref().is_some_and(|(_, worth_it)| *worth_it) {
-            let views = record.map(|(views, _)| views);
-            let late = if leaves { late.as_slice() } else { &[] };
-            let derived = self.append(epoch, upto, views.clone(), &events, late)?;
+        let mut record = is_told.then(|| self.journal.next(&self.snapshot.views));
+        if leaves || record.as_ref().is_some_and(|record| record.worth_it) {
+            let log = Arc::clone(self.door.log());
+            let mut frames = match &mut record {
+                Some(record) => self.changelogs.record(&*log, epoch, record, &self.snapshot.views, &changed)?,
+                None => Vec::new(),
+            };
+            if leaves {
+                frames.extend(late::frame(&late)?);
+            }
+            let views = record.map(|record| record.views);
+            let derived = self.append(epoch, upto, views.clone(), &events, frames)?;
             self.journal.recorded(views);
             if leaves {
                 self.unsettled.push_back((self.snapshot.upto, derived));
             }
+        }
+        if drained {
+            self.changelogs.lose();
+        } else if is_told {
+            self.changelogs.follow();
         }
         self.publish(epoch, upto);
         Ok(())
@@ -130,13 +147,11 @@ impl Committer {
         upto: CommitSeq,
         views: Option<EpochViews>,
         events: &[(TopicDef, ChangeBatch)],
-        late: &[Late],
+        mut frames: Vec<FrameToAppend>,
     ) -> Result<CommitSeq, RuntimeError> {
-        let mut frames = Append::default();
-        frames.frames.extend(late::frame(late)?);
         let committed = ControlEvent::EpochCommitted { pipeline: self.pipeline.clone(), epoch, upto, views };
-        frames.frames.push(self.door.log().control_frame(&committed)?);
-        let (receipt, pending) = self.door.derive(&self.pipeline, events, frames)?;
+        frames.push(self.door.log().control_frame(&committed)?);
+        let (receipt, pending) = self.door.derive(&self.pipeline, events, Append { frames })?;
         self.stats.derived(&receipt);
         Ok(pending.wait()?.commit_seq)
     }

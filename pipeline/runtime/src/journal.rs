@@ -7,10 +7,10 @@
 use crate::error::RuntimeError;
 use arrow::array::StringArray;
 use chalk_catalog::{CommittedEpoch, ControlEvent, EpochViews, Journal, SystemTopic, ViewRecord};
-use chalk_event::{CommitSeq, Offset, PartitionId};
+use chalk_event::{CommitSeq, Epoch, Offset, PartitionId};
 use chalk_log::{EventLog, LogError};
 use chalk_view::ViewRows;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Of so many records one names all views.
 const COMPLETE_EVERY: u32 = 64;
@@ -34,21 +34,26 @@ impl ViewJournal {
         Self { recorded, since_complete: None }
     }
 
-    /// What the next record has to say; and whether that is reason enough for one: some view is not as it was recorded.
-    pub(crate) fn next(&self, views: &BTreeMap<String, ViewRows>) -> (EpochViews, bool) {
+    /// What the next record has to say.
+    pub(crate) fn next(&self, views: &BTreeMap<String, ViewRows>) -> NextRecord {
         let mut differ: BTreeMap<String, ViewRecord> = BTreeMap::new();
         for (name, view) in views {
-            let record = ViewRecord { hash: view.hash().to_string(), rows: view.len() as u64 };
+            let record = record_of(view);
             let known = self.recorded.as_ref().and_then(|recorded| recorded.get(name));
-            if known.map_or(self.recorded.is_none() || !view.is_empty(), |known| *known != record) {
+            if known.map_or(self.recorded.is_none() || !view.is_empty(), |known| !known.same_rows(&record)) {
                 differ.insert(name.clone(), record);
             }
         }
         let gone = self.recorded.iter().flatten().any(|(name, _)| !views.contains_key(name));
         let worth_it = gone || !differ.is_empty();
+        let names = differ.keys().cloned().collect();
         let complete = gone || self.since_complete.is_none_or(|since| since + 1 >= COMPLETE_EVERY);
-        let views = if complete { all(views) } else { differ };
-        (EpochViews { complete, views }, worth_it)
+        let all = || views.iter().map(|(name, view)| (name.clone(), record_of(view))).collect();
+        NextRecord {
+            views: EpochViews { complete, views: if complete { all() } else { differ } },
+            differ: names,
+            worth_it,
+        }
     }
 
     /// The record is durable.
@@ -62,9 +67,18 @@ impl ViewJournal {
     }
 }
 
-fn all(views: &BTreeMap<String, ViewRows>) -> BTreeMap<String, ViewRecord> {
-    let record = |view: &ViewRows| ViewRecord { hash: view.hash().to_string(), rows: view.len() as u64 };
-    views.iter().map(|(name, view)| (name.clone(), record(view))).collect()
+/// What a view comes to, as the journal says it.
+pub(crate) fn record_of(view: &ViewRows) -> ViewRecord {
+    ViewRecord::of(view.hash().to_string(), view.len() as u64)
+}
+
+/// What a record is about to say.
+pub(crate) struct NextRecord {
+    pub(crate) views: EpochViews,
+    /// The views that are not as they were recorded last.
+    pub(crate) differ: BTreeSet<String>,
+    /// Whether that is reason enough for a record.
+    pub(crate) worth_it: bool,
 }
 
 /// A pipeline's records, in order.
@@ -114,6 +128,61 @@ impl<'a> Records<'a> {
     }
 }
 
+/// The last epoch of a pipeline whose views are known among those for which `holds`, which it does for the first ones and then for none.
+/// It takes some reads for each doubling of the journal.
+pub(crate) fn last_record(
+    log: &dyn EventLog,
+    pipeline: &str,
+    holds: impl Fn(Epoch, CommitSeq) -> bool,
+) -> Result<Option<CommittedEpoch>, RuntimeError> {
+    let is_mine = |event: &ControlEvent| match event {
+        ControlEvent::EpochCommitted { pipeline: of, epoch, upto, .. } if of == pipeline => Some((*epoch, *upto)),
+        _ => None,
+    };
+    let (mut low, mut high) = (0, log.tail(SystemTopic::Journal.id(), PartitionId(0)).0);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let (mut at, mut found) = (middle, None);
+        while at < high && found.is_none() {
+            let (events, next) = records_from(log, Offset(at), 1)?;
+            let mine = events.iter().zip(at..high).find_map(|(event, offset)| Some((offset, is_mine(event)?)));
+            (at, found) = (if events.is_empty() { high } else { next.0 }, mine);
+        }
+        match found {
+            Some((offset, (epoch, upto))) if holds(epoch, upto) => low = offset + 1,
+            _ => high = middle,
+        }
+    }
+    // Back to a record that names all views.
+    let (mut from, mut events) = (low, VecDeque::new());
+    let mut is_complete = false;
+    while from > 0 && !is_complete {
+        let begin = from.saturating_sub(u64::from(COMPLETE_EVERY));
+        let mut page = Vec::new();
+        while begin + (page.len() as u64) < from {
+            let (more, _) = records_from(log, Offset(begin + page.len() as u64), 1)?;
+            if more.is_empty() {
+                break;
+            }
+            page.extend(more);
+        }
+        page.truncate(usize::try_from(from - begin).unwrap_or(usize::MAX));
+        for event in page.into_iter().rev() {
+            let tells_all =
+                matches!(&event, ControlEvent::EpochCommitted { views: Some(EpochViews { complete: true, .. }), .. });
+            is_complete |= tells_all && is_mine(&event).is_some();
+            events.push_front(event);
+        }
+        from = begin;
+    }
+    let (mut journal, mut known) = (Journal::default(), None);
+    for event in &events {
+        journal.apply(event);
+        known = journal.pipelines.get(pipeline).filter(|last| last.views.is_some()).cloned().or(known);
+    }
+    Ok(known)
+}
+
 /// Events of the journal from an offset on, about `bytes_max` of them, and the offset after them.
 fn records_from(
     log: &dyn EventLog,
@@ -140,7 +209,7 @@ mod tests {
     use super::*;
     use arrow::array::{ArrayRef, Int64Array, RecordBatch};
     use arrow::datatypes::SchemaRef;
-    use chalk_event::{ChangeBatch, Epoch};
+    use chalk_event::ChangeBatch;
     use std::sync::Arc;
 
     fn rows(values: &[i64]) -> RecordBatch {
@@ -160,10 +229,10 @@ mod tests {
 
     /// What the next record says, as `all` or not, and the views that it names; `None` when there is no reason for one.
     fn next(journal: &mut ViewJournal, now: &[(&str, &[i64])]) -> Option<(bool, Vec<String>)> {
-        let (record, worth_it) = journal.next(&views(now));
+        let NextRecord { views, worth_it, .. } = journal.next(&views(now));
         worth_it.then(|| {
-            let told = (record.complete, record.views.keys().cloned().collect());
-            journal.recorded(Some(record));
+            let told = (views.complete, views.views.keys().cloned().collect());
+            journal.recorded(Some(views));
             told
         })
     }
@@ -188,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_run_goes_on_where_the_journal_ends() {
-        let (record, _) = ViewJournal::new(None).next(&views(&[("a", &[1])]));
+        let record = ViewJournal::new(None).next(&views(&[("a", &[1])])).views;
         let last = |views| CommittedEpoch { epoch: Epoch(1), upto: CommitSeq(1), views };
         let mut same = ViewJournal::new(Some(&last(Some(record.views))));
         assert_eq!(next(&mut same, &[("a", &[1])]), None);

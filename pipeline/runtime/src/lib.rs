@@ -14,6 +14,7 @@
 //!
 //! This crate must not know SQL text or serving.
 
+mod changelog;
 mod checkpoint;
 mod committer;
 mod dataflow;
@@ -28,6 +29,7 @@ mod source;
 mod stats;
 mod steps;
 
+pub use changelog::{At, Past, as_of, changes_between};
 pub use checkpoint::{CheckpointReport, Checkpoints};
 pub use error::RuntimeError;
 pub use pipeline::{Handle, Options, Pipeline, start};

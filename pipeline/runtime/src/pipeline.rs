@@ -1,5 +1,6 @@
 //! Starting a pipeline, and the handle that others hold.
 
+use crate::changelog::Changelogs;
 use crate::checkpoint::{
     CheckpointError, Checkpoints, Manifest, Saver, Saving, fingerprint, reread, restore, restore_watermarks,
 };
@@ -39,6 +40,8 @@ pub struct Options {
     pub directory: PathBuf,
     /// Leave files and the terminal alone: views are rebuilt and events derived, and nothing else happens.
     pub quiet: bool,
+    /// A view's changelog has at least so many changes between two snapshots; otherwise four for each row of the view.
+    pub snapshot_changes_min: u64,
     /// Where checkpoints are; without them every start is from the beginning of the log.
     pub checkpoints: Option<Checkpoints>,
 }
@@ -194,6 +197,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
             (Some(times), Some((parts, saving)), Some(thread))
         }
     };
+    let changelogs = Changelogs::open(&*log, begin.snapshot.views.values(), last, options.snapshot_changes_min)?;
     let durable = *log.durable().borrow();
     let unsettled = (begin.snapshot.upto < durable).then_some((begin.snapshot.upto, durable));
     let (drained_at, drained) = watch::channel(None);
@@ -221,6 +225,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         publisher,
         saver,
         journal: ViewJournal::new(last),
+        changelogs,
         changed_views: BTreeMap::new(),
         snapshot: begin.snapshot,
         unsettled: unsettled.into_iter().collect(),

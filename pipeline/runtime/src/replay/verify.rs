@@ -11,7 +11,7 @@
 
 use super::{ReplayOptions, Run};
 use crate::error::RuntimeError;
-use crate::journal::Records;
+use crate::journal::{Records, record_of};
 use chalk_catalog::{CommittedEpoch, ViewRecord};
 use chalk_event::{CommitSeq, Epoch};
 use chalk_graph::Graph;
@@ -140,14 +140,13 @@ impl Compared {
     fn at(&mut self, journalled: CommittedEpoch, views: &BTreeMap<String, ViewRows>) {
         let CommittedEpoch { epoch, upto, views: journalled } = journalled;
         let journalled = journalled.unwrap_or_default();
-        let record = |view: &ViewRows| ViewRecord { hash: view.hash().to_string(), rows: view.len() as u64 };
         let replayed: BTreeMap<String, ViewRecord> =
-            views.iter().map(|(name, view)| (name.clone(), record(view))).collect();
+            views.iter().map(|(name, view)| (name.clone(), record_of(view))).collect();
         // A view that only one of the two has cannot differ.
         self.since.retain(|name, _| journalled.contains_key(name));
         for (name, view) in &replayed {
             match journalled.get(name) {
-                Some(known) if known != view => drop(self.since.entry(name.clone()).or_insert((epoch, upto))),
+                Some(known) if !known.same_rows(view) => drop(self.since.entry(name.clone()).or_insert((epoch, upto))),
                 _ => {
                     self.since.remove(name);
                     self.equal.insert(name.clone(), upto);
