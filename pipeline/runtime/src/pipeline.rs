@@ -11,7 +11,7 @@ use crate::error::RuntimeError;
 use crate::journal::ViewJournal;
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
-use chalk_catalog::{ControlEvent, TopicId};
+use chalk_catalog::{CommittedEpoch, ControlEvent, TopicId};
 use chalk_connect::{FileSink, FileSource, Sink, Source as _};
 use chalk_event::{CommitSeq, Epoch};
 use chalk_graph::options::SourceOptions;
@@ -213,7 +213,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         checkpoints,
         dataflow: begin.dataflow,
         sources: begin.sources,
-        epoch: last.map_or(Epoch(0), |last| last.epoch).max(begin.snapshot.epoch),
+        epoch: after_shown(last, &begin.snapshot, durable),
         position: begin.snapshot.upto,
         stats: Arc::clone(&stats),
     };
@@ -254,6 +254,12 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let durable = log.durable();
     let (engine, readers) = (Mutex::new(threads), Mutex::new(readers));
     Ok(Handle { snapshots, durable, stop, drained, stats, failure, engine, readers, saving })
+}
+
+/// An epoch that no earlier run has shown views of: each one after the last record took a commit, but for a run's first and its last.
+fn after_shown(last: Option<&CommittedEpoch>, begin: &Snapshot, durable: CommitSeq) -> Epoch {
+    let shown = last.map_or(0, |last| last.epoch.0 + durable.0.saturating_sub(last.upto.0) + 2);
+    Epoch(shown).max(begin.epoch)
 }
 
 /// State to begin with, and what goes on writing it.
