@@ -472,6 +472,7 @@ fn progress_is_journalled() {
         pipeline: pipeline.to_owned(),
         epoch: Epoch(epoch),
         upto: CommitSeq(upto),
+        views: None,
     };
     let read = |position: u64, lines: u64| ControlEvent::SourceRead { table: "orders".to_owned(), position, lines };
     check_reopened(|open| {
@@ -488,9 +489,9 @@ fn progress_is_journalled() {
         }
         let check = |log: &dyn EventLog| {
             let journal = log.journal();
-            let epoch = |pipeline: &str| journal.pipelines.get(pipeline).copied();
-            assert_eq!(epoch("main"), Some(CommittedEpoch { epoch: Epoch(20), upto: CommitSeq(200) }));
-            assert_eq!(epoch("other"), Some(CommittedEpoch { epoch: Epoch(40), upto: CommitSeq(20) }));
+            let epoch = |pipeline: &str| journal.pipelines.get(pipeline).cloned();
+            assert_eq!(epoch("main"), Some(CommittedEpoch { epoch: Epoch(20), upto: CommitSeq(200), views: None }));
+            assert_eq!(epoch("other"), Some(CommittedEpoch { epoch: Epoch(40), upto: CommitSeq(20), views: None }));
             assert_eq!(epoch("none"), None);
             assert_eq!(journal.sources["orders"], SourcePosition { position: 2000, lines: 20 });
             assert_eq!(log.control_events(SystemTopic::Journal.id()).expect("control events"), all);

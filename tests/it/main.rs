@@ -2,6 +2,7 @@
 
 mod architecture;
 mod boards;
+mod changelog;
 mod commands;
 mod crash;
 mod demo;
@@ -17,4 +18,5 @@ mod soak;
 mod sql_errors;
 mod stored;
 mod udfs;
+mod verify;
 mod workspace;

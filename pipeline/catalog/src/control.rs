@@ -1,5 +1,6 @@
 //! Control events: how the catalogue and the pipelines' progress are kept in the log.
 
+use crate::journal::EpochViews;
 use crate::topic::{SchemaId, SystemTopic, TopicId};
 use chalk_event::{CommitSeq, Epoch};
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,10 @@ pub enum ControlEvent {
         epoch: Epoch,
         /// The last input commit of the epoch.
         upto: CommitSeq,
+        /// What views were then; `None` when that is not told: by earlier builds, and by runs whose views depend on more than the
+        /// log (those that closed the windows of bounded sources at their end).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        views: Option<EpochViews>,
     },
     /// A sink outside the log has all rows that a pipeline gave it for the commits up to `upto`; or is to have them, as soon as it
     /// finds this record.

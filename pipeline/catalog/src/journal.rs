@@ -1,16 +1,83 @@
 //! How far pipelines and bounded sources are: what the journal's events come to.
 
 use crate::control::ControlEvent;
-use chalk_event::{CommitSeq, Epoch};
+use crate::topic::TopicId;
+use chalk_event::{CommitSeq, Epoch, Offset};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// What a view came to as of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewRecord {
+    /// The hash of its rows, 32 hexadecimal digits: equal for equal rows, whatever their order.
+    pub hash: String,
+    /// How many rows it had.
+    pub rows: u64,
+    /// Where its rows can be read; `None` when no changelog has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changelog: Option<ChangelogPlace>,
+}
+
+impl ViewRecord {
+    /// Of a view with these rows, of which nothing else is known.
+    #[must_use]
+    pub fn of(hash: String, rows: u64) -> Self {
+        Self { hash, rows, changelog: None }
+    }
+
+    /// Whether the rows are the same, wherever they can be read.
+    #[must_use]
+    pub fn same_rows(&self, other: &Self) -> bool {
+        (&self.hash, self.rows) == (&other.hash, other.rows)
+    }
+}
+
+/// What of a changelog makes up a view: a snapshot, and the changes after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangelogPlace {
+    /// The changelog's topic.
+    pub topic: TopicId,
+    /// The epoch since which the topic has all changes of the view.
+    pub since: Epoch,
+    /// Offsets of the snapshot, in partition 1.
+    pub snapshot: Range<Offset>,
+    /// Offsets of the changes after it, in partition 0.
+    pub changes: Range<Offset>,
+}
+
+/// What an epoch's record says about views: those that differ from the record before, or now and then all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochViews {
+    /// Whether these are all views, so that nobody has to look at earlier records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub complete: bool,
+    /// By view.
+    pub views: BTreeMap<String, ViewRecord>,
+}
+
+impl EpochViews {
+    /// All views after this record, given all before it; `None` when that cannot be told.
+    #[must_use]
+    pub fn after(self, before: Option<BTreeMap<String, ViewRecord>>) -> Option<BTreeMap<String, ViewRecord>> {
+        if self.complete {
+            return Some(self.views);
+        }
+        let mut all = before?;
+        all.extend(self.views);
+        Some(all)
+    }
+}
 
 /// An epoch whose output is committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedEpoch {
     /// Which.
     pub epoch: Epoch,
     /// Its last input commit.
     pub upto: CommitSeq,
+    /// All views as of this epoch, if they are known.
+    pub views: Option<BTreeMap<String, ViewRecord>>,
 }
 
 /// How far a bounded source is read.
@@ -58,8 +125,10 @@ impl Journal {
     /// Applies an event that concerns progress; others are ignored.
     pub fn apply(&mut self, event: &ControlEvent) {
         match event {
-            ControlEvent::EpochCommitted { pipeline, epoch, upto } => {
-                self.pipelines.insert(pipeline.clone(), CommittedEpoch { epoch: *epoch, upto: *upto });
+            ControlEvent::EpochCommitted { pipeline, epoch, upto, views } => {
+                let before = self.pipelines.remove(pipeline).and_then(|before| before.views);
+                let views = views.clone().and_then(|views| views.after(before));
+                self.pipelines.insert(pipeline.clone(), CommittedEpoch { epoch: *epoch, upto: *upto, views });
             }
             ControlEvent::SourceRead { table, position, lines } => {
                 self.sources.insert(table.clone(), SourcePosition { position: *position, lines: *lines });
@@ -75,8 +144,9 @@ impl Journal {
     /// The fewest events that lead here.
     #[must_use]
     pub fn events(&self) -> Vec<ControlEvent> {
-        let pipelines = self.pipelines.iter().map(|(pipeline, &CommittedEpoch { epoch, upto })| {
-            ControlEvent::EpochCommitted { pipeline: pipeline.clone(), epoch, upto }
+        let pipelines = self.pipelines.iter().map(|(pipeline, CommittedEpoch { epoch, upto, views })| {
+            let views = views.clone().map(|views| EpochViews { complete: true, views });
+            ControlEvent::EpochCommitted { pipeline: pipeline.clone(), epoch: *epoch, upto: *upto, views }
         });
         let sources = self.sources.iter().map(|(table, &SourcePosition { position, lines })| {
             ControlEvent::SourceRead { table: table.clone(), position, lines }
@@ -86,5 +156,50 @@ impl Journal {
             ControlEvent::SinkCommitted { pipeline: pipeline.clone(), sink: sink.clone(), epoch, upto, state }
         });
         pipelines.chain(sources).chain(sinks).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(epoch: u64, complete: bool, views: &[(&str, u64)]) -> ControlEvent {
+        let of = |&(name, rows): &(&str, u64)| (name.to_owned(), ViewRecord::of(format!("{rows:032x}"), rows));
+        let views = Some(EpochViews { complete, views: views.iter().map(of).collect() });
+        ControlEvent::EpochCommitted { pipeline: "p".to_owned(), epoch: Epoch(epoch), upto: CommitSeq(epoch), views }
+    }
+
+    fn known(journal: &Journal) -> Option<Vec<(&str, u64)>> {
+        let views = journal.pipelines["p"].views.as_ref()?;
+        Some(views.iter().map(|(name, view)| (name.as_str(), view.rows)).collect())
+    }
+
+    #[test]
+    fn records_tell_what_all_views_were() {
+        let mut journal = Journal::default();
+        journal.apply(&record(1, false, &[("a", 1)]));
+        assert_eq!(known(&journal), None, "nobody has said what there is beside it");
+        journal.apply(&record(2, true, &[("a", 1), ("b", 2)]));
+        journal.apply(&record(3, false, &[("b", 3)]));
+        assert_eq!(known(&journal), Some(vec![("a", 1), ("b", 3)]));
+        let mut again = Journal::default();
+        journal.events().iter().for_each(|event| again.apply(event));
+        assert_eq!(again, journal);
+        journal.apply(&record(4, true, &[("b", 3)]));
+        assert_eq!(known(&journal), Some(vec![("b", 3)]));
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_build_leaves_views_unknown() {
+        let text = r#"{"kind":"epoch_committed","pipeline":"p","epoch":4,"upto":9}"#;
+        let event: ControlEvent = serde_json::from_str(text).expect("a record");
+        assert_eq!(serde_json::to_string(&event).expect("JSON"), text);
+        let mut journal = Journal::default();
+        journal.apply(&record(3, true, &[("a", 1)]));
+        journal.apply(&event);
+        journal.apply(&record(5, false, &[("b", 3)]));
+        assert_eq!(known(&journal), None);
+        let text = serde_json::to_string(&record(6, false, &[("b", 3)])).expect("JSON");
+        assert_eq!(serde_json::from_str::<ControlEvent>(&text).expect("a record"), record(6, false, &[("b", 3)]));
     }
 }

@@ -132,6 +132,29 @@ impl TopicDef {
     }
 }
 
+/// How the names of views' changelogs begin.
+const CHANGELOG: &str = "_changes_";
+
+impl TopicDef {
+    /// The name of a view's changelog; the `number`th, when the view has had other columns before.
+    #[must_use]
+    pub fn changelog_name(view: &str, number: u32) -> String {
+        if number < 2 { format!("{CHANGELOG}{view}") } else { format!("{CHANGELOG}{view}.{number}") }
+    }
+
+    /// Whether a topic of this name is a view's changelog.
+    #[must_use]
+    pub fn names_changelog(name: &str) -> bool {
+        name.starts_with(CHANGELOG)
+    }
+
+    /// Whether it is a view's changelog.
+    #[must_use]
+    pub fn is_changelog(&self) -> bool {
+        Self::names_changelog(self.name())
+    }
+}
+
 /// All topics of a log, by number and name; and every schema that frames were ever written in.
 #[derive(Clone, Debug)]
 pub struct Topics {
@@ -204,7 +227,7 @@ impl Topics {
 
     /// The topics that are not the system's own, by number.
     pub fn user(&self) -> impl Iterator<Item = &TopicDef> {
-        self.topics.values().filter(|topic| topic.id.0 >= FIRST_USER_ID)
+        self.topics.values().filter(|topic| topic.id.0 >= FIRST_USER_ID && !topic.is_changelog())
     }
 
     /// Numbers for the next topic and schema.

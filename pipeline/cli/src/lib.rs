@@ -67,7 +67,7 @@ enum Command {
     /// How long the log and history keep rows.
     #[command(subcommand)]
     Retention(command::retention::Retention),
-    /// Look at the checkpoint that a start begins with.
+    /// Look at the checkpoint that a start begins with, and at earlier ones.
     #[command(subcommand)]
     Checkpoint(command::checkpoint::Checkpoint),
     /// Compute the views again from the log alone, up to a point, and show them; nothing is written.

@@ -28,6 +28,9 @@ fn shards() -> usize {
     available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
+/// A view's changelog has at least so many changes between two snapshots.
+const SNAPSHOT_CHANGES_MIN: u64 = 20_000;
+
 /// Under which the project's progress is journalled.
 pub(crate) const PIPELINE: &str = "project";
 
@@ -87,7 +90,7 @@ pub struct Node {
 }
 
 /// What a pipeline's results depend on: its text, and who its functions are.
-fn identity(files: &ProjectFiles) -> String {
+pub(crate) fn identity(files: &ProjectFiles) -> String {
     let mut identity = String::new();
     // Not the files' names: how the project's path is spelt says nothing about results.
     for SqlFile { text, .. } in &files.sql {
@@ -164,6 +167,7 @@ impl Node {
             stdout: Box::new(|| Lines::new("the terminal", std::io::stdout())),
             directory: files.directory.clone(),
             quiet,
+            snapshot_changes_min: SNAPSHOT_CHANGES_MIN,
             checkpoints: Some(Checkpoints {
                 storage: Arc::new(LocalFiles::at(&data.join("checkpoints")).map_err(LogError::from)?),
                 interval: tuning.checkpoint_interval_ms.map_or(CHECKPOINT_INTERVAL, Duration::from_millis),

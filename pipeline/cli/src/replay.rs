@@ -1,8 +1,8 @@
-//! How far a replay goes: what users say, and the commit that it is.
+//! Points in a log: what users say, and the commit that it is.
 //!
-//! A replay always ends after a whole commit, since commits are atomic:
+//! A replay ends after a whole commit, since commits are atomic, and the past is asked as of one:
 //!
-//! | `--until` | the last commit is |
+//! | `--until`, `--as-of` | the last commit is |
 //! |---|---|
 //! | an epoch | the last input of the latest known epoch that is not later |
 //! | an RFC 3339 time | the last that was made then or before |
@@ -49,7 +49,7 @@ impl Until {
                 Ok(Self::Event { topic: topic.to_owned(), partition, offset })
             }
             _ => Err(CliError::other(format!(
-                "'{text}' is no point in a log\n  hint: --until takes an epoch such as 42, an RFC 3339 time such as \
+                "'{text}' is no point in a log\n  hint: it is an epoch such as 42, an RFC 3339 time such as \
                  2025-09-01T08:00:00Z, or topic:partition:offset such as submissions:0:99"
             ))),
         }
@@ -104,7 +104,7 @@ impl Point {
 fn recorded(log: &CommitLog) -> Result<BTreeMap<u64, CommitSeq>, CliError> {
     let events = log.control_events(SystemTopic::Journal.id())?.into_iter();
     let epochs = events.filter_map(|event| match event {
-        ControlEvent::EpochCommitted { pipeline, epoch, upto } if pipeline == PIPELINE => Some((epoch.0, upto)),
+        ControlEvent::EpochCommitted { pipeline, epoch, upto, .. } if pipeline == PIPELINE => Some((epoch.0, upto)),
         _ => None,
     });
     Ok(epochs.collect())
@@ -192,7 +192,7 @@ mod tests {
         }
         for text in ["", "-1", "yesterday", "marks:3", "marks:x:1", "2025-09-01T08:00:00", "2025-09-01"] {
             let error = Until::parse(text).expect_err(text).to_string();
-            assert!(error.contains("is no point in a log\n  hint: --until takes an epoch"), "{error}");
+            assert!(error.contains("is no point in a log\n  hint: it is an epoch"), "{error}");
         }
     }
 

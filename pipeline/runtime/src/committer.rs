@@ -1,18 +1,20 @@
-//! The committer thread: derived events and the journal record in one commit, then the views.
+//! The committer thread: derived events, views' changes and the journal record in one commit, then the views.
 
+use crate::changelog::{Changelogs, EpochChanges};
 use crate::checkpoint::{EngineState, Saving, View};
 use crate::delivery::Delivery;
 use crate::engine::{Computed, EpochOutput};
 use crate::error::RuntimeError;
+use crate::journal::ViewJournal;
 use crate::late;
 use crate::stats::Stats;
-use chalk_catalog::{ControlEvent, TopicDef};
+use chalk_catalog::{ControlEvent, EpochViews, TopicDef};
 use chalk_codec::write_json_row;
 use chalk_connect::Lines;
 use chalk_event::{ChangeBatch, CommitSeq, Epoch, Weights, consolidate};
 use chalk_graph::NodeId;
 use chalk_ingest::Door;
-use chalk_log::Append;
+use chalk_log::{Append, FrameToAppend};
 use chalk_store::fail::{Point, pass};
 use chalk_view::{Publisher, Snapshot};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -66,6 +68,8 @@ pub(crate) struct Committer {
     /// Who writes checkpoints, if anybody does.
     pub(crate) saver: Option<(SyncSender<CheckpointParts>, Arc<Saving>)>,
     // state
+    pub(crate) journal: ViewJournal,
+    pub(crate) changelogs: Changelogs,
     /// What changed in views since the last checkpoint.
     pub(crate) changed_views: BTreeMap<NodeId, View>,
     pub(crate) snapshot: Snapshot,
@@ -97,14 +101,18 @@ impl Committer {
     }
 
     fn commit(&mut self, mut output: EpochOutput) -> Result<(), RuntimeError> {
-        let (epoch, upto) = (output.epoch, output.upto);
+        let (epoch, upto, lasting) = (output.epoch, output.upto, output.lasting);
         let (sinks, late) = (std::mem::take(&mut output.sinks), std::mem::take(&mut output.late));
         if self.saver.as_ref().is_some_and(|(_, saving)| saving.has_failed()) {
             self.saver = None;
             self.changed_views.clear();
         }
         let given_before = self.committed.is_some_and(|committed| upto <= committed);
+        // Epochs that an earlier run committed are recorded; where it stopped, views may differ by what their queries are now.
+        let behind = self.committed.is_some_and(|committed| upto < committed);
+        let is_told = !behind && lasting;
         let (mut events, mut outside, mut shown) = (Vec::new(), Vec::new(), false);
+        let mut changed = EpochChanges::new();
         for (node, changes) in sinks {
             self.stats.rows_out.fetch_add(changes.len() as u64, Ordering::Relaxed);
             match self.targets.get_mut(&node) {
@@ -112,6 +120,9 @@ impl Committer {
                     if let Some(view) = self.snapshot.views.get_mut(name) {
                         let changes = consolidate(&changes)?;
                         view.apply(&changes)?;
+                        if is_told && !changes.is_empty() {
+                            changed.entry(name.clone()).or_default().push(changes.clone());
+                        }
                         if self.saver.is_some() {
                             self.changed_views.entry(node).or_default().push(changes);
                         }
@@ -129,18 +140,28 @@ impl Committer {
             }
         }
         self.stats.late.fetch_add(late.len() as u64, Ordering::Relaxed);
-        let leaves = shown || !events.is_empty() || !late.is_empty();
-        if leaves && !given_before {
-            let mut frames = Append::default();
-            frames.frames.extend(late::frame(&late)?);
-            let committed = ControlEvent::EpochCommitted { pipeline: self.pipeline.clone(), epoch, upto };
-            frames.frames.push(self.door.log().control_frame(&committed)?);
-            pass(Point::EpochBeforeJournal);
-            let (receipt, pending) = self.door.derive(&self.pipeline, &events, frames)?;
-            self.stats.derived(&receipt);
-            let appended = pending.wait()?;
-            pass(Point::EpochAfterJournal);
-            self.unsettled.push_back((self.snapshot.upto, appended.commit_seq));
+        let leaves = !given_before && (shown || !events.is_empty() || !late.is_empty());
+        let mut record = is_told.then(|| self.journal.next(&self.snapshot.views));
+        if leaves || record.as_ref().is_some_and(|record| record.worth_it) {
+            let log = Arc::clone(self.door.log());
+            let mut frames = match &mut record {
+                Some(record) => self.changelogs.record(&*log, epoch, record, &self.snapshot.views, &changed)?,
+                None => Vec::new(),
+            };
+            if leaves {
+                frames.extend(late::frame(&late)?);
+            }
+            let views = record.map(|record| record.views);
+            let derived = self.append(epoch, upto, views.clone(), &events, frames)?;
+            self.journal.recorded(views);
+            if leaves {
+                self.unsettled.push_back((self.snapshot.upto, derived));
+            }
+        }
+        if !lasting {
+            self.changelogs.lose();
+        } else if is_told {
+            self.changelogs.follow();
         }
         self.publish(epoch, upto);
         pass(Point::EpochAfterPublish);
@@ -150,6 +171,25 @@ impl Committer {
             }
         }
         Ok(())
+    }
+
+    /// Makes an epoch's output and its record durable; gives their commit.
+    fn append(
+        &self,
+        epoch: Epoch,
+        upto: CommitSeq,
+        views: Option<EpochViews>,
+        events: &[(TopicDef, ChangeBatch)],
+        mut frames: Vec<FrameToAppend>,
+    ) -> Result<CommitSeq, RuntimeError> {
+        let committed = ControlEvent::EpochCommitted { pipeline: self.pipeline.clone(), epoch, upto, views };
+        frames.push(self.door.log().control_frame(&committed)?);
+        pass(Point::EpochBeforeJournal);
+        let (receipt, pending) = self.door.derive(&self.pipeline, events, Append { frames })?;
+        self.stats.derived(&receipt);
+        let appended = pending.wait()?;
+        pass(Point::EpochAfterJournal);
+        Ok(appended.commit_seq)
     }
 
     /// All that the epochs so far led to is durable, what sinks were given too: they are waited for.

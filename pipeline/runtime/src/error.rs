@@ -66,6 +66,16 @@ pub enum RuntimeError {
         /// What happened.
         why: String,
     },
+    /// A view cannot be read as it was.
+    #[error(
+        "view '{view}' cannot be read as it was: {why}\n  hint: chalk log verify reads every byte; chalk replay computes views from the log"
+    )]
+    Changelog {
+        /// The view.
+        view: String,
+        /// Why not.
+        why: String,
+    },
     /// It was stopped.
     #[error("the pipeline has stopped{}", .0.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
     Stopped(Option<String>),

@@ -15,12 +15,14 @@
 //!
 //! This crate must not know SQL text or serving.
 
+mod changelog;
 mod checkpoint;
 mod committer;
 mod dataflow;
 mod delivery;
 mod engine;
 mod error;
+mod journal;
 mod late;
 mod pipeline;
 mod replay;
@@ -29,8 +31,9 @@ mod source;
 mod stats;
 mod steps;
 
+pub use changelog::{At, Past, as_of, changes_between};
 pub use checkpoint::{CheckpointReport, Checkpoints, topics_read_again};
 pub use error::RuntimeError;
 pub use pipeline::{Handle, Options, Pipeline, start};
-pub use replay::{ReplayOptions, Replayed, replay};
+pub use replay::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified, replay, verify};
 pub use stats::{CheckpointStatus, SinkStatus, Status};

@@ -1,16 +1,20 @@
 //! Starting a pipeline, and the handle that others hold.
 
-use crate::checkpoint::{CheckpointError, Checkpoints, Manifest, Saver, Saving, fingerprint, reread, restore};
+use crate::changelog::Changelogs;
+use crate::checkpoint::{
+    CheckpointError, Checkpoints, Manifest, Saver, Saving, fingerprint, reread, restore, restore_watermarks,
+};
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
 use crate::delivery::{Courier, Delivery};
 use crate::engine::{CheckpointTimes, Engine, Stop};
 use crate::error::RuntimeError;
+use crate::journal::ViewJournal;
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
-use chalk_catalog::{ControlEvent, TopicId};
+use chalk_catalog::{CommittedEpoch, ControlEvent, TopicId};
 use chalk_connect::{ConnectError, DirectorySink, FileSink, FileSource, Lines, Recovered, Sink, Source as _};
-use chalk_event::{CommitSeq, Epoch, EventTime, Watermark};
+use chalk_event::{CommitSeq, Epoch};
 use chalk_graph::options::{RollingPolicy, SourceOptions};
 use chalk_graph::{Graph, NodeId, NodeKind, SinkTarget};
 use chalk_ingest::Door;
@@ -37,6 +41,8 @@ pub struct Options {
     pub directory: PathBuf,
     /// Leave files and the terminal alone: views are rebuilt and events derived, and nothing else happens.
     pub quiet: bool,
+    /// A view's changelog has at least so many changes between two snapshots; otherwise four for each row of the view.
+    pub snapshot_changes_min: u64,
     /// Where checkpoints are; without them every start is from the beginning of the log.
     pub checkpoints: Option<Checkpoints>,
 }
@@ -192,6 +198,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
             (Some(times), Some((parts, saving)), Some(thread))
         }
     };
+    let changelogs = Changelogs::open(&*log, begin.snapshot.views.values(), last, options.snapshot_changes_min)?;
     let durable = *log.durable().borrow();
     let unsettled = (begin.snapshot.upto < durable).then_some((begin.snapshot.upto, durable));
     let (drained_at, drained) = watch::channel(None);
@@ -207,7 +214,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         checkpoints,
         dataflow: begin.dataflow,
         sources: begin.sources,
-        epoch: last.map_or(Epoch(0), |last| last.epoch).max(begin.snapshot.epoch),
+        epoch: after_shown(last, &begin.snapshot, durable),
         position: begin.snapshot.upto,
         time: None,
         stats: Arc::clone(&stats),
@@ -219,6 +226,8 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         committed,
         publisher,
         saver,
+        journal: ViewJournal::new(last),
+        changelogs,
         changed_views: BTreeMap::new(),
         snapshot: begin.snapshot,
         unsettled: unsettled.into_iter().collect(),
@@ -247,6 +256,12 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let durable = log.durable();
     let (engine, readers) = (Mutex::new(threads), Mutex::new(readers));
     Ok(Handle { snapshots, durable, stop, drained, stats, failure, engine, readers, saving })
+}
+
+/// An epoch that no earlier run has shown views of: each one after the last record took a commit, but for a run's first and its last.
+fn after_shown(last: Option<&CommittedEpoch>, begin: &Snapshot, durable: CommitSeq) -> Epoch {
+    let shown = last.map_or(0, |last| last.epoch.0 + durable.0.saturating_sub(last.upto.0) + 2);
+    Epoch(shown).max(begin.epoch)
 }
 
 /// State to begin with, and what goes on writing it.
@@ -354,11 +369,7 @@ impl Begin {
         restore(manifest, &checkpoints.storage, &mut dataflow, &mut views)?;
         let again = sources.clone();
         reread(&**log, CommitSeq(manifest.upto), options.epoch_bytes_max, again, &mut dataflow)?;
-        for source in &mut sources {
-            if let Some(&watermark) = manifest.watermarks.get(&source.node.0) {
-                source.restore(Watermark::at(EventTime(watermark)));
-            }
-        }
+        restore_watermarks(manifest, &mut sources);
         let upto = CommitSeq(manifest.upto);
         let snapshot = Snapshot { epoch: Epoch(manifest.epoch), upto, settled: upto, views };
         Ok(Self { dataflow, sources, targets, snapshot, saver: None })

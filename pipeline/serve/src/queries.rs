@@ -12,6 +12,7 @@ use crate::statement;
 use crate::tables::{self, QueryTables};
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use chalk_event::CommitSeq;
 use chalk_log::EventLog;
 use chalk_view::{Snapshot, ViewRows};
 use datafusion::common::{DataFusionError, ScalarValue};
@@ -136,6 +137,8 @@ pub struct Queries {
     // configuration
     log: Arc<dyn EventLog>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// The last commit of topics that is seen; `None` for all that is durable.
+    upto: Option<CommitSeq>,
     base: SessionState,
     plain: Session,
     limits: QueryLimits,
@@ -174,7 +177,20 @@ impl Queries {
         let turns = Semaphore::new(limits.concurrent_max.clamp(1, Semaphore::MAX_PERMITS));
         let memory = Arc::new(GreedyMemoryPool::new(limits.memory_total_bytes_max));
         let (postgres, templates, running) = (OnceLock::new(), Mutex::default(), AtomicUsize::new(0));
-        Self { log, snapshots, base, plain, limits, postgres, templates, memory, turns, running }
+        Self { log, snapshots, upto: None, base, plain, limits, postgres, templates, memory, turns, running }
+    }
+
+    /// As [`Queries::new`], over views and topics as they were at one epoch.
+    #[must_use]
+    pub fn of_past(
+        log: Arc<dyn EventLog>,
+        snapshot: Snapshot,
+        functions: Vec<Arc<ScalarUDF>>,
+        limits: QueryLimits,
+    ) -> Self {
+        let upto = Some(snapshot.upto);
+        let (_, snapshots) = watch::channel(Arc::new(snapshot));
+        Self { upto, ..Self::new(log, snapshots, functions, limits) }
     }
 
     /// The snapshot that the next query would see.
@@ -317,7 +333,7 @@ impl Queries {
     }
 
     fn pinned(&self) -> Arc<QueryTables> {
-        Arc::new(QueryTables::pinned(&self.log, self.snapshot()))
+        Arc::new(QueryTables::pinned(&self.log, self.snapshot(), self.upto))
     }
 
     async fn answer(&self, sql: &str, dialect: Dialect) -> Result<QueryResult, QueryError> {

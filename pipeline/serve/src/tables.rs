@@ -43,8 +43,9 @@ impl fmt::Debug for QueryTables {
 
 impl QueryTables {
     /// The tables as they are now, for as long as the query runs.
-    pub(crate) fn pinned(log: &Arc<dyn EventLog>, snapshot: Arc<Snapshot>) -> Self {
-        let upto = *log.durable().borrow();
+    /// Of topics, what commits up to `upto` have; by default all that is durable.
+    pub(crate) fn pinned(log: &Arc<dyn EventLog>, snapshot: Arc<Snapshot>, upto: Option<CommitSeq>) -> Self {
+        let upto = upto.unwrap_or_else(|| *log.durable().borrow());
         Self { snapshot, log: Arc::clone(log), topics: log.topics(), upto }
     }
 
@@ -53,10 +54,11 @@ impl QueryTables {
         &self.snapshot
     }
 
-    /// The names of all views and topics, in order.
+    /// The names of all views and topics, in order. Changelogs can be asked, but would be as many again.
     pub(crate) fn names(&self) -> Vec<String> {
         let views = self.snapshot.views.keys().cloned();
-        let topics = self.topics.iter().filter(|topic| is_shown(topic)).map(|topic| topic.name().to_owned());
+        let is_listed = |topic: &&TopicDef| is_shown(topic) && !topic.is_changelog();
+        let topics = self.topics.iter().filter(is_listed).map(|topic| topic.name().to_owned());
         let mut names: Vec<String> = views.chain(topics).collect();
         names.sort_unstable();
         names.dedup();

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 #![allow(clippy::unwrap_used, reason = "a figure that cannot be taken ends the run")]
 
+mod checkpoints;
 mod history;
 mod log;
 mod machine;
@@ -64,9 +65,10 @@ fn default_project() -> PathBuf {
 type Figure = fn(&Wanted);
 
 /// What can be measured.
-const FIGURES: [(&str, Figure); 9] = [
+const FIGURES: [(&str, Figure); 10] = [
     ("start", start::run),
     ("throughput", throughput::run),
+    ("checkpoints", checkpoints::run),
     ("open-loop", open_loop::run),
     ("queries", queries::run),
     ("memory", memory::run),

@@ -249,7 +249,7 @@ fn many_segments() -> (TempDir, TopicId, Vec<PathBuf>) {
     let topic = notes(&*log);
     for n in 0..60 {
         let (pipeline, upto) = ("main".to_owned(), CommitSeq(n));
-        let committed = ControlEvent::EpochCommitted { pipeline, epoch: Epoch(n), upto };
+        let committed = ControlEvent::EpochCommitted { pipeline, epoch: Epoch(n), upto, views: None };
         let committed = log.control_frame(&committed).expect("a frame");
         append(&*log, vec![frame(&topic, (n % 2) as u16, n as i64..n as i64 + 1), committed]);
     }
@@ -269,7 +269,7 @@ fn opening_reads_no_earlier_segment_than_the_last_sealed_one() {
     let log = open(directory.path(), options());
     assert_eq!(*log.durable().borrow(), CommitSeq(61));
     assert_eq!(notes(&*log).id, topic);
-    let last = CommittedEpoch { epoch: Epoch(59), upto: CommitSeq(59) };
+    let last = CommittedEpoch { epoch: Epoch(59), upto: CommitSeq(59), views: None };
     assert_eq!(log.journal().pipelines["main"], last);
     assert_eq!([log.tail(topic, PartitionId(0)), log.tail(topic, PartitionId(1))], [Offset(30); 2]);
     assert_eq!(log.size().segments, names.len() as u64);

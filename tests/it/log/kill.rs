@@ -32,7 +32,7 @@ fn appends_until_it_is_killed() {
     let mut out = std::io::stdout().lock();
     for n in log.tail(topic.id, PartitionId(0)).0.. {
         let (pipeline, upto) = (format!("pipeline {}", n % 3), CommitSeq(n));
-        let committed = ControlEvent::EpochCommitted { pipeline, epoch: Epoch(n), upto };
+        let committed = ControlEvent::EpochCommitted { pipeline, epoch: Epoch(n), upto, views: None };
         let read = ControlEvent::SourceRead { table: "orders".to_owned(), position: 10 * n, lines: n };
         let mut frames = vec![frame(&topic, 0, n as i64..n as i64 + 1)];
         if n % 5 == 0 {

@@ -1,15 +1,17 @@
-//! `chalk replay [--until …] [PATH]`.
+//! `chalk replay [--until …] [--verify] [PATH]`.
 
 use crate::command::DataArgument;
 use crate::error::CliError;
-use crate::node::EPOCH_BYTES_MAX;
+use crate::node::{EPOCH_BYTES_MAX, PIPELINE, identity};
 use crate::replay::{Point, Until};
 use crate::{Node, Outcome, ProjectFiles};
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use chalk_catalog::ViewRecord;
 use chalk_event::format_rfc3339;
 use chalk_graph::{Graph, NodeKind, SinkTarget};
-use chalk_runtime::{ReplayOptions, Replayed};
+use chalk_runtime::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified};
 use chalk_serve::{Format, QueryResult, write};
+use chalk_store::LocalFiles;
 use chalk_view::ViewRows;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +34,16 @@ pub(crate) struct Replay {
     /// Show how many rows each view has and their hash, which chalk status -f json has of the live views.
     #[arg(long)]
     hash: bool,
+    /// Begin with the log's first commit, not with the last checkpoint before the end.
+    #[arg(long)]
+    from_start: bool,
+    /// Compute the log from its first commit, and compare each view with what it was by the journal when its epoch was committed; exit code 1 when one
+    /// differs.
+    #[arg(long, conflicts_with_all = ["view", "hash"])]
+    verify: bool,
+    /// How many parts the work is split into, which changes no result [default: the number of cores].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]
+    shards: Option<u16>,
     /// How rows are shown: table, json (a line each) or csv.
     #[arg(short, long, default_value = "table", value_parser = ["table", "json", "csv"])]
     format: String,
@@ -44,8 +56,9 @@ impl Replay {
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
         let until = self.until.as_deref().map(Until::parse).transpose()?;
         let format: Format = self.format.parse().map_err(|error| CliError::other(format!("{error}")))?;
-        let (project, _) = Node::plan(&ProjectFiles::read(&self.path)?)?;
-        if format == Format::Csv && self.view.is_none() && !self.hash {
+        let files = ProjectFiles::read(&self.path)?;
+        let (project, _) = Node::plan(&files)?;
+        if format == Format::Csv && self.view.is_none() && !self.hash && !self.verify {
             return Err(CliError::other(
                 "csv has the columns of one view\n  hint: name it with --view, or use -f json",
             ));
@@ -64,17 +77,33 @@ impl Replay {
         let (log, point) = Point::find(&self.data, until)?;
         let options = ReplayOptions {
             until: point.commit,
-            shards: available_parallelism().map_or(1, usize::from),
+            shards: self.shards.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from),
             epoch_bytes_max: EPOCH_BYTES_MAX,
         };
-        let replayed = chalk_runtime::replay(&project.graph, &log, options)?;
+        if self.verify {
+            let verified = chalk_runtime::verify(&project.graph, &log, PIPELINE, options)?;
+            return verified_as(verified.as_ref(), &point, format);
+        }
+        let from = if self.from_start { None } else { self.checkpoints(&files) };
+        let replayed = chalk_runtime::replay(&project.graph, &log, from.as_ref(), options)?;
         let time = point.time.map(|time| format!(" of {}", format_rfc3339(time.0))).unwrap_or_default();
+        let began = replayed.from.map(|(epoch, upto)| format!(" from the checkpoint of epoch {epoch}, commit {upto},"));
         eprintln!(
-            "replayed up to commit {}{time}{}: {} rows, {} of them late",
-            point.commit, point.why, replayed.rows_in, replayed.late
+            "replayed{} up to commit {}{time}{}: {} rows, {} of them late",
+            began.unwrap_or_default(),
+            point.commit,
+            point.why,
+            replayed.rows_in,
+            replayed.late
         );
         print!("{}", self.shown(&replayed, format)?);
         Ok(Outcome::Done)
+    }
+
+    /// Where checkpoints are, if there are any.
+    fn checkpoints(&self, files: &ProjectFiles) -> Option<ReplayFrom> {
+        let storage = LocalFiles::existing(&self.data.data.join("checkpoints")).ok()?;
+        Some(ReplayFrom { storage: Arc::new(storage), identity: identity(files) })
     }
 
     fn shown(&self, replayed: &Replayed, format: Format) -> Result<String, CliError> {
@@ -101,6 +130,46 @@ impl Replay {
             }
         }
         Ok(text)
+    }
+}
+
+/// Tells what a verification came to.
+fn verified_as(verified: Option<&Verified>, point: &Point, format: Format) -> Result<Outcome, CliError> {
+    let Some(verified) = verified else {
+        return Err(CliError::other(format!(
+            "the journal says of no epoch up to commit {} what views were: there is nothing to compare with\n  hint: what earlier \
+             builds committed, and runs that ended with --drain, has no hashes",
+            point.commit
+        )));
+    };
+    let told = |record: &Option<ViewRecord>, or: &str| record.as_ref().map_or(or.to_owned(), |view| view.hash.clone());
+    let text = |of: &dyn Fn(&Comparison) -> String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(verified.views.iter().map(of)))
+    };
+    let batch = RecordBatch::try_from_iter([
+        ("view", text(&|view| view.view.clone())),
+        ("replayed", text(&|view| told(&view.replayed, "not in the project"))),
+        ("journalled", text(&|view| told(&view.journalled, "not in the journal"))),
+        ("verdict", text(&verdict)),
+    ]);
+    let batch = batch.map_err(|error| CliError::other(error.to_string()))?;
+    eprintln!(
+        "replayed up to commit {}, epoch {}: {} rows; {}",
+        verified.upto,
+        verified.epoch,
+        verified.rows_in,
+        if verified.holds() { "views are what they were" } else { "views are not what they were" }
+    );
+    let shown = write(&QueryResult::of(batch.schema(), vec![batch]), format);
+    print!("{}", shown.map_err(|error| CliError::other(error.to_string()))?);
+    Ok(if verified.holds() { Outcome::Done } else { Outcome::Refused })
+}
+
+fn verdict(view: &Comparison) -> String {
+    match (view.differs_since, &view.replayed, &view.journalled) {
+        (Some(epoch), ..) => format!("differs since epoch {epoch}"),
+        (None, Some(_), Some(_)) => "equal".to_owned(),
+        _ => "not compared".to_owned(),
     }
 }
 

@@ -3,12 +3,12 @@
 use super::CheckpointError;
 use chalk_event::hash_key;
 use chalk_graph::Graph;
-use chalk_store::fail::{Point, pass};
 use chalk_store::{Storage, StorageError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-const NAME: &str = "manifest";
+/// The newest checkpoint's.
+pub(super) const MANIFEST: &str = "manifest";
 /// The format of manifest, keys and saved groups. Another one is of no use, and costs a start that reads the whole log.
 const FORMAT: u16 = 2;
 
@@ -36,7 +36,12 @@ impl Manifest {
 
     /// The manifest of a folder; `None` when it holds none of this format.
     pub(crate) fn read(storage: &dyn Storage) -> Result<Option<Self>, CheckpointError> {
-        let Some(bytes) = storage.read(NAME)? else { return Ok(None) };
+        Self::read_from(storage, MANIFEST)
+    }
+
+    /// As [`Manifest::read`], of a given name.
+    pub(super) fn read_from(storage: &dyn Storage, name: &str) -> Result<Option<Self>, CheckpointError> {
+        let Some(bytes) = storage.read(name)? else { return Ok(None) };
         let damaged = |what: &str| CheckpointError::Manifest(what.to_owned());
         let text = String::from_utf8(bytes).map_err(|_| damaged("is not text"))?;
         let (sum, json) = text.split_once('\n').ok_or_else(|| damaged("is cut off"))?;
@@ -50,25 +55,19 @@ impl Manifest {
 
     /// Makes this the folder's manifest.
     pub(crate) fn write(&self, storage: &dyn Storage) -> Result<(), CheckpointError> {
+        self.write_to(storage, MANIFEST)
+    }
+
+    /// Writes it under a given name.
+    pub(super) fn write_to(&self, storage: &dyn Storage, name: &str) -> Result<(), CheckpointError> {
         let json = serde_json::to_string(self).map_err(|error| CheckpointError::Manifest(error.to_string()))?;
-        Ok(storage.replace(NAME, format!("{}\n{json}", checksum(&json)).as_bytes())?)
+        Ok(storage.replace(name, format!("{}\n{json}", checksum(&json)).as_bytes())?)
     }
 
     /// Leaves a folder without manifest.
     pub(crate) fn remove(storage: &dyn Storage) -> Result<(), StorageError> {
-        storage.remove(NAME)?;
+        storage.remove(MANIFEST)?;
         storage.sync_directory()
-    }
-
-    /// Removes what no manifest names.
-    pub(crate) fn remove_strangers(&self, storage: &dyn Storage) -> Result<(), CheckpointError> {
-        for name in storage.list()? {
-            if name != NAME && !self.runs.contains(&name) {
-                storage.remove(&name)?;
-                pass(Point::CheckpointAfterRemoval);
-            }
-        }
-        Ok(())
     }
 }
 

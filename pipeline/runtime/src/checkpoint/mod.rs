@@ -11,6 +11,9 @@
 //! epoch 8 ────────────────▶ …                                  meanwhile nobody waits
 //! ```
 //!
+//! Earlier checkpoints are thinned, not thrown away: a replay begins with the last one before its end. They share runs with each
+//! other and with the newest one (`kept.rs`, `ladder.rs`).
+//!
 //! # Keys of a run
 //!
 //! | bytes | are |
@@ -24,15 +27,18 @@
 //! A view's rows stand under the number of its sink. Row encodings sort and decode as long as the schema is the same, which
 //! the manifest's fingerprint sees to.
 
+mod kept;
+mod ladder;
 mod manifest;
 mod reread;
 mod restore;
 mod save;
 
+use kept::Kept;
 pub(crate) use manifest::{Manifest, fingerprint};
 pub use reread::topics_read_again;
 pub(crate) use reread::{is_reread, reread};
-pub(crate) use restore::restore;
+pub(crate) use restore::{restore, restore_watermarks};
 pub(crate) use save::{Saver, Saving, View};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -72,16 +78,18 @@ pub struct CheckpointReport {
 }
 
 impl Checkpoints {
-    /// What the last checkpoint in a folder is made of, if there is one.
+    /// What the checkpoints in a folder are made of, newest first: the one that a start begins with, and earlier ones.
     ///
     /// # Errors
-    /// Why it cannot be read.
-    pub fn report(storage: &dyn Storage) -> Result<Option<CheckpointReport>, String> {
-        let Some(manifest) = Manifest::read(storage).map_err(|error| error.to_string())? else { return Ok(None) };
+    /// Why one cannot be read.
+    pub fn list(storage: &dyn Storage) -> Result<Vec<CheckpointReport>, String> {
         let info = |name: &String| Run::open(storage, name).map(|run| run.info().clone());
-        let runs = manifest.runs.iter().map(info).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-        let (epoch, upto) = (Epoch(manifest.epoch), CommitSeq(manifest.upto));
-        Ok(Some(CheckpointReport { epoch, upto, graph: manifest.fingerprint, runs }))
+        let report = |manifest: Manifest| {
+            let runs = manifest.runs.iter().map(info).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+            let (epoch, upto) = (Epoch(manifest.epoch), CommitSeq(manifest.upto));
+            Ok(CheckpointReport { epoch, upto, graph: manifest.fingerprint, runs })
+        };
+        all(storage).map_err(|error| error.to_string())?.into_iter().map(report).collect()
     }
 
     /// The epoch and last commit of the last checkpoint in a folder, if there is one.
@@ -92,6 +100,24 @@ impl Checkpoints {
         let manifest = Manifest::read(storage).map_err(|error| error.to_string())?;
         Ok(manifest.map(|manifest| (Epoch(manifest.epoch), CommitSeq(manifest.upto))))
     }
+}
+
+/// The manifests in a folder, newest first.
+fn all(storage: &dyn Storage) -> Result<Vec<Manifest>, CheckpointError> {
+    let Some(newest) = Manifest::read(storage)? else { return Ok(Vec::new()) };
+    let kept = Kept::read(storage, &newest)?;
+    Ok(std::iter::once(newest).chain(kept.manifests().rev().cloned()).collect())
+}
+
+/// The checkpoints of a folder that are of a graph and know nothing after `until`, newest first.
+pub(crate) fn usable(
+    storage: &dyn Storage,
+    fingerprint: &str,
+    until: CommitSeq,
+) -> Result<Vec<Manifest>, CheckpointError> {
+    let mut found = all(storage)?;
+    found.retain(|manifest| manifest.fingerprint == fingerprint && manifest.upto <= until.0);
+    Ok(found)
 }
 
 /// What has changed in the dataflow since the checkpoint before.

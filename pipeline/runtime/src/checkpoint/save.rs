@@ -1,5 +1,6 @@
 //! Writing checkpoints, on a thread of their own.
 
+use super::kept::Kept;
 use super::{CheckpointError, EngineState, Manifest, input_schema, prefix, row_converter};
 use crate::committer::CheckpointParts;
 use crate::stats::Stats;
@@ -77,6 +78,7 @@ pub(crate) struct Saver {
     storage: Arc<dyn Storage>,
     // state
     manifest: Manifest,
+    kept: Kept,
     runs: RunSet,
 }
 
@@ -90,8 +92,9 @@ impl Saver {
     /// Goes on after the checkpoint of `manifest`, or begins with an empty one.
     pub(crate) fn new(graph: Graph, storage: Arc<dyn Storage>, manifest: Manifest) -> Result<Self, CheckpointError> {
         let runs = RunSet::open(Arc::clone(&storage), &manifest.runs)?;
-        manifest.remove_strangers(&*storage)?;
-        Ok(Self { graph, storage, manifest, runs })
+        let mut kept = Kept::read(&*storage, &manifest)?;
+        kept.thin(&*storage, &manifest)?;
+        Ok(Self { graph, storage, manifest, kept, runs })
     }
 
     /// Makes checkpoints until there are no more, or one fails. The pipeline goes on without: only a restart takes longer.
@@ -142,6 +145,9 @@ impl Saver {
             let run = until_room(again, || self.write_run(&parts))?;
             self.runs.push(run);
         }
+        if self.manifest.upto > 0 && self.manifest.upto < upto.0 {
+            until_room(again, || self.kept.keep(&*self.storage, &self.manifest))?;
+        }
         self.manifest.epoch = epoch.0;
         self.manifest.upto = upto.0;
         self.manifest.watermarks =
@@ -174,7 +180,7 @@ impl Saver {
         pass(Point::CheckpointBeforeManifest);
         self.manifest.write(&*self.storage)?;
         pass(Point::CheckpointAfterManifest);
-        self.manifest.remove_strangers(&*self.storage)
+        self.kept.thin(&*self.storage, &self.manifest)
     }
 
     /// Writes a run of its own name; leaves nothing when that fails.
@@ -274,12 +280,19 @@ mod tests {
         Saver::new(Graph::default(), Arc::new(files.clone()), manifest).expect("a saver")
     }
 
-    /// The manifest's last commit; everything beside it is what it names.
+    /// The manifest's last commit; everything beside it is what it and those before it name.
     fn upto(files: &MemoryFiles) -> u64 {
         let manifest = Manifest::read(files).expect("memory").expect("a manifest");
-        let beside: Vec<String> = files.list().expect("memory").into_iter().filter(|name| name != "manifest").collect();
-        assert_eq!(beside, manifest.runs);
-        RunSet::open(Arc::new(files.clone()), &manifest.runs).expect("whole runs");
+        let kept = Kept::read(files, &manifest).expect("memory");
+        let mut beside = files.list().expect("memory");
+        beside.retain(|name| name.ends_with(".run"));
+        let mut named: Vec<String> = kept.manifests().chain([&manifest]).flat_map(|each| each.runs.clone()).collect();
+        named.sort_unstable();
+        named.dedup();
+        assert_eq!(beside, named);
+        for each in kept.manifests().chain([&manifest]) {
+            RunSet::open(Arc::new(files.clone()), &each.runs).expect("whole runs");
+        }
         manifest.upto
     }
 

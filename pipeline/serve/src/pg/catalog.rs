@@ -121,7 +121,7 @@ impl fmt::Debug for Now {
 
 impl Now {
     fn tables(&self) -> QueryTables {
-        QueryTables::pinned(&self.log, Arc::clone(&self.snapshots.borrow()))
+        QueryTables::pinned(&self.log, Arc::clone(&self.snapshots.borrow()), None)
     }
 }
 

@@ -121,7 +121,7 @@ async fn topics_end_where_the_query_began() {
     use crate::tables::{Catalogs, QueryTables};
     use datafusion::prelude::{SessionConfig, SessionContext};
     let node = node();
-    let tables = Arc::new(QueryTables::pinned(&node.log, node.queries().snapshot()));
+    let tables = Arc::new(QueryTables::pinned(&node.log, node.queries().snapshot(), None));
     let config = SessionConfig::new().with_default_catalog_and_schema("chalk", "public");
     let context = SessionContext::new_with_config(config.with_create_default_catalog_and_schema(false));
     context.register_catalog_list(Arc::new(Catalogs::of(tables, None)));
