@@ -35,7 +35,8 @@ mod tests {
         assert_eq!(kept(&[], 10), [] as [u64; 0]);
         assert_eq!(kept(&[900], 1000), [900]);
         assert_eq!(kept(&[100, 200, 300, 400, 500, 600, 700, 800, 900], 1000), [200, 600, 800, 900]);
-        assert_eq!(kept(&[200, 600, 800, 900, 1000], 1100), [200, 600, 800, 1000]);
+        assert_eq!(kept(&[200, 600, 800, 900, 1000], 1100), [200, 600, 800, 900, 1000]);
+        assert_eq!(kept(&[200, 600, 800, 900, 1000], 1200), [600, 800, 1000]);
     }
 
     /// Checkpoints after so many commits each, thinned each time.
