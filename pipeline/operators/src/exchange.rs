@@ -19,9 +19,11 @@ use std::sync::Arc;
 /// When there are no shards or `keys` names a column that does not exist: those are the caller's mistakes.
 pub fn split(batch: &ChangeBatch, keys: &[usize], shards: usize) -> Result<Vec<ChangeBatch>, ArrowError> {
     assert!(shards > 0, "changes go to at least one shard");
-    let nothing = ChangeBatch::empty(batch.rows().schema());
-    if shards == 1 || keys.is_empty() || batch.is_empty() {
-        let mut split = vec![nothing; shards];
+    if shards == 1 {
+        return Ok(vec![batch.clone()]);
+    }
+    if keys.is_empty() || batch.is_empty() {
+        let mut split = vec![ChangeBatch::empty(batch.rows().schema()); shards];
         split[0] = batch.clone();
         return Ok(split);
     }

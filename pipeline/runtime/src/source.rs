@@ -23,6 +23,8 @@ pub(crate) struct SourceTable {
     name: String,
     source: Source,
     schema: SchemaRef,
+    /// No rows of the table.
+    nothing: RecordBatch,
     // state
     watermark: Watermark,
 }
@@ -57,6 +59,7 @@ impl SourceTable {
             name: node.name.clone(),
             source: source.clone(),
             schema: Arc::clone(&node.schema),
+            nothing: RecordBatch::new_empty(Arc::clone(&node.schema)),
             watermark: Watermark::default(),
         }
     }
@@ -77,6 +80,11 @@ impl SourceTable {
                 count += frame.rows.num_rows();
             }
             ranges.push(start..count);
+        }
+        if batches.is_empty() {
+            // As for most tables in most small epochs.
+            let commits = commits.iter().map(|_| (0..0, self.watermark)).collect();
+            return Ok(TableRows { rows: self.nothing.clone(), commits, after: self.watermark });
         }
         let rows = concat_batches(&self.source.columns.schema, &batches).map_err(|error| self.failed(error))?;
         let rows = self.evaluate(&rows)?;
