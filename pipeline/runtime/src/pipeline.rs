@@ -2,7 +2,7 @@
 
 use crate::changelog::Changelogs;
 use crate::checkpoint::{
-    CheckpointError, Checkpoints, Manifest, Saver, Saving, fingerprint, reread, restore, restore_watermarks,
+    CheckpointError, Checkpoints, Manifest, Paced, Saver, Saving, fingerprint, reread, restore, restore_watermarks,
 };
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
@@ -181,8 +181,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let failure = Arc::new(Mutex::new(None));
     let (checkpoints, saver, saver_thread) = match begin.saver {
         None => (None, None, None),
-        Some((saver, interval)) => {
-            let saving = Arc::new(Saving::default());
+        Some((saver, saving, interval)) => {
             let (parts, received) = sync_channel(1);
             let (stats, thread_saving) = (Arc::clone(&stats), Arc::clone(&saving));
             let thread = spawn("checkpoints", &failure, move || {
@@ -270,7 +269,7 @@ struct Begin {
     sources: Vec<SourceTable>,
     targets: HashMap<NodeId, Target>,
     snapshot: Snapshot,
-    saver: Option<(Saver, Duration)>,
+    saver: Option<(Saver, Arc<Saving>, Duration)>,
 }
 
 impl Begin {
@@ -308,8 +307,10 @@ impl Begin {
         };
         if checkpoints.write {
             begin.dataflow.begin_saving();
-            match Saver::new(pipeline.graph.clone(), Arc::clone(&checkpoints.storage), manifest) {
-                Ok(saver) => begin.saver = Some((saver, checkpoints.interval)),
+            let saving = Arc::new(Saving::default());
+            let files = Arc::new(Paced::new(Arc::clone(&checkpoints.storage), Arc::clone(&saving)));
+            match Saver::new(pipeline.graph.clone(), files, manifest) {
+                Ok(saver) => begin.saver = Some((saver, saving, checkpoints.interval)),
                 Err(error) => {
                     begin.dataflow.end_saving();
                     stats.checkpoint_failed(&error);

@@ -35,7 +35,7 @@ pub struct Past {
 
 /// A pipeline's views as of a point, from the journal and the views' changelogs alone. `None` when the journal tells of no such epoch.
 ///
-/// It takes about as long as reading the views' rows [`super::write::SNAPSHOT_EVERY`] times, however long the history is.
+/// It takes about as long as reading the views' rows a few times, however long the history is.
 ///
 /// # Errors
 /// When bytes cannot be read or are damaged, and when a view that was read has not the hash that the journal has.

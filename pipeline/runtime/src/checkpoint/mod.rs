@@ -30,12 +30,14 @@
 mod kept;
 mod ladder;
 mod manifest;
+mod pace;
 mod reread;
 mod restore;
 mod save;
 
 use kept::Kept;
 pub(crate) use manifest::{Manifest, fingerprint};
+pub(crate) use pace::Paced;
 pub use reread::topics_read_again;
 pub(crate) use reread::{is_reread, reread};
 pub(crate) use restore::{restore, restore_watermarks};

@@ -34,6 +34,8 @@ pub(crate) struct Saving {
     busy: AtomicBool,
     failed: AtomicBool,
     stopping: AtomicBool,
+    /// Another one is waiting for it.
+    late: AtomicBool,
 }
 
 /// On a full disk a checkpoint is tried again so often.
@@ -42,7 +44,16 @@ const ROOM_AGAIN: Duration = Duration::from_millis(200);
 impl Saving {
     /// A checkpoint is on its way: another must wait.
     pub(crate) fn begin(&self) {
-        self.busy.store(true, Ordering::Release);
+        if self.busy.swap(true, Ordering::AcqRel) {
+            self.late.store(true, Ordering::Release);
+        }
+    }
+
+    /// Lets others work, unless somebody waits.
+    pub(crate) fn rest(&self, time: Duration) {
+        if !self.late.load(Ordering::Acquire) && !self.stopping.load(Ordering::Acquire) {
+            std::thread::sleep(time);
+        }
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -67,6 +78,7 @@ impl Saving {
     /// The checkpoint that was begun is written, or never will be.
     pub(crate) fn done(&self, good: bool) {
         self.failed.store(!good, Ordering::Release);
+        self.late.store(false, Ordering::Release);
         self.busy.store(false, Ordering::Release);
     }
 }
