@@ -91,9 +91,10 @@ pub(crate) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// From the first one on.
-    pub(crate) fn new(log: &'a dyn EventLog, pipeline: &'a str) -> Self {
-        Self { log, pipeline, from: Offset(0), read: VecDeque::new(), journal: Journal::default() }
+    /// From the first one on that is kept.
+    pub(crate) fn new(log: &'a dyn EventLog, pipeline: &'a str) -> Result<Self, RuntimeError> {
+        let from = log.first(SystemTopic::Journal.id(), PartitionId(0))?;
+        Ok(Self { log, pipeline, from, read: VecDeque::new(), journal: Journal::default() })
     }
 
     /// The last input commit of the epoch that comes next.
@@ -139,7 +140,8 @@ pub(crate) fn last_record(
         ControlEvent::EpochCommitted { pipeline: of, epoch, upto, .. } if of == pipeline => Some((*epoch, *upto)),
         _ => None,
     };
-    let (mut low, mut high) = (0, log.tail(SystemTopic::Journal.id(), PartitionId(0)).0);
+    let first = log.first(SystemTopic::Journal.id(), PartitionId(0))?.0;
+    let (mut low, mut high) = (first, log.tail(SystemTopic::Journal.id(), PartitionId(0)).0);
     while low < high {
         let middle = low + (high - low) / 2;
         let (mut at, mut found) = (middle, None);
@@ -156,8 +158,8 @@ pub(crate) fn last_record(
     // Back to a record that names all views.
     let (mut from, mut events) = (low, VecDeque::new());
     let mut is_complete = false;
-    while from > 0 && !is_complete {
-        let begin = from.saturating_sub(u64::from(COMPLETE_EVERY));
+    while from > first && !is_complete {
+        let begin = from.saturating_sub(u64::from(COMPLETE_EVERY)).max(first);
         let mut page = Vec::new();
         while begin + (page.len() as u64) < from {
             let (more, _) = records_from(log, Offset(begin + page.len() as u64), 1)?;

@@ -112,7 +112,7 @@ impl Compared {
         each_after: Option<CommitSeq>,
     ) -> Result<(u64, Self), RuntimeError> {
         let mut run = Run::new(graph, log, options)?;
-        let (mut records, mut compared) = (Records::new(log, pipeline), Self::default());
+        let (mut records, mut compared) = (Records::new(log, pipeline)?, Self::default());
         let (mut commits, mut upto) = (Vec::new(), CommitSeq(0));
         loop {
             while let Some(next) = records.peek()?.filter(|next| *next <= upto) {
