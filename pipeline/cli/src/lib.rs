@@ -20,7 +20,7 @@ pub mod verify;
 
 pub use error::CliError;
 pub use graders::graders;
-pub use node::{Node, system_clock};
+pub use node::{Node, shards, system_clock};
 pub use project::ProjectFiles;
 
 use clap::{Parser, Subcommand};

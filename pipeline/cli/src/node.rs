@@ -24,7 +24,8 @@ pub(crate) const EPOCH_BYTES_MAX: usize = 4 << 20;
 
 /// How many parts a pipeline's work is split into: a core is left to the door, to commits and to checkpoints. With one part rows go
 /// from node to node as they are, without being taken apart by key and put together again.
-fn shards() -> usize {
+#[must_use]
+pub fn shards() -> usize {
     available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 /// How a pipeline runs.
 pub struct Options {
-    /// How many shards state and work are split into: the number of cores, usually.
+    /// How many shards state and work are split into: usually one less than there are cores, which others need too.
     pub shards: usize,
     /// An epoch takes about this many bytes of frames at most.
     pub epoch_bytes_max: usize,

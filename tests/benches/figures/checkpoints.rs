@@ -3,7 +3,7 @@
 use crate::Wanted;
 use crate::machine::cpu;
 use crate::workload::{InFlight, Workload, waiter};
-use chalk_cli::{Node, ProjectFiles, system_clock};
+use chalk_cli::{Node, ProjectFiles, shards, system_clock};
 use chalk_connect::Lines;
 use chalk_ingest::{Door, DoorOptions};
 use chalk_log::{CommitLog, EventLog, Holder, LogOptions};
@@ -72,7 +72,7 @@ fn start(directory: &Path, project: &Path, interval: Option<Duration>) -> (Arc<D
         Checkpoints { storage, interval, write: true }
     });
     let options = Options {
-        shards: 1,
+        shards: shards(),
         epoch_bytes_max: 4 << 20,
         stdout: Box::new(|| Lines::new("the terminal", std::io::stdout())),
         directory: directory.to_owned(),
