@@ -81,9 +81,13 @@ pub trait Operator: Send {
     /// When Arrow or an expression fails; the operator is of no use afterwards.
     fn step(&mut self, inputs: &[ChangeBatch], time: StepTime) -> Result<Step, OperatorError>;
 
-    /// The groups that changed since the last save, all of them the first time, in the order of their keys. Only operators
-    /// of [`StateKind::Groups`](crate::StateKind::Groups) have any.
-    fn save(&mut self) -> Vec<GroupState> {
+    /// Begins a save of the groups that changed since the one before, all of them the first time, as they are now. That one
+    /// must have been given whole. Only operators of [`StateKind::Groups`](crate::StateKind::Groups) have any.
+    fn begin_save(&mut self) {}
+
+    /// The next groups of the save that was begun, in any order and each of them once: at least so many, unless there are no more.
+    fn save(&mut self, at_least: usize) -> Vec<GroupState> {
+        let _ = at_least;
         Vec::new()
     }
 

@@ -15,6 +15,8 @@
 //!    3   - 3B 5                3A: …   3B: gone
 //! ```
 //!
+//! A save is begun at once and given in parts, between steps: groups that a step is about to change are set aside as they were.
+//!
 //! State that was saved by some number of shards can be given back to any other: rows and keys are split anew.
 //!
 //! [`Operator::save`]: crate::Operator::save
@@ -138,6 +140,56 @@ impl Unsaved {
         // An id that was released and given to another key is noted twice, the second time rightly.
         changed.retain(|&group| std::mem::take(&mut self.is_changed[group as usize]));
         Some(Since { gone: std::mem::take(&mut self.gone), changed })
+    }
+}
+
+/// The groups of a save that was begun, until they are given.
+#[derive(Debug, Default)]
+pub(crate) struct Saving {
+    /// Set aside as they were when the save was begun.
+    ready: Vec<GroupState>,
+    /// Not looked at yet, and some that were set aside since.
+    due: Vec<u32>,
+    /// By group id; ids that came later have none.
+    is_due: Vec<bool>,
+}
+
+impl Saving {
+    /// Begins with groups that are gone, and those that are there as they are now, whose ids are below `groups`.
+    pub(crate) fn begin(&mut self, gone: impl Iterator<Item = Box<[u8]>>, due: Vec<u32>, groups: usize) {
+        debug_assert!(self.ready.is_empty() && self.due.is_empty(), "the save before was given whole");
+        self.ready = gone.map(|key| GroupState { key, state: None }).collect();
+        self.is_due = vec![false; groups];
+        for &group in &due {
+            self.is_due[group as usize] = true;
+        }
+        self.due = due;
+    }
+
+    /// Whether the group is to be set aside before it changes; from here on it need not be.
+    pub(crate) fn is_due(&mut self, group: u32) -> bool {
+        self.is_due.get_mut(group as usize).is_some_and(std::mem::take)
+    }
+
+    /// Sets a group aside.
+    pub(crate) fn set_aside(&mut self, state: GroupState) {
+        self.ready.push(state);
+    }
+
+    /// Groups that were set aside, and then the next that are due, as `state_of` gives them: at least so many, unless there are no more.
+    pub(crate) fn give(&mut self, at_least: usize, state_of: impl Fn(u32) -> GroupState) -> Vec<GroupState> {
+        let mut groups = std::mem::take(&mut self.ready);
+        while groups.len() < at_least
+            && let Some(group) = self.due.pop()
+        {
+            if self.is_due(group) {
+                groups.push(state_of(group));
+            }
+        }
+        if self.due.is_empty() {
+            self.is_due = Vec::new();
+        }
+        groups
     }
 }
 

@@ -260,7 +260,13 @@ struct Saved {
 impl Saved {
     /// Takes what changed since it was last called.
     fn save(&mut self, operators: &mut [Box<dyn Operator>]) {
-        for group in operators.iter_mut().flat_map(|operator| operator.save()) {
+        operators.iter_mut().for_each(|operator| operator.begin_save());
+        self.take(operators, usize::MAX);
+    }
+
+    /// Takes at least so many groups from each operator of a save that was begun, unless there are no more.
+    fn take(&mut self, operators: &mut [Box<dyn Operator>], at_least: usize) {
+        for group in operators.iter_mut().flat_map(|operator| operator.save(at_least)) {
             self.groups.insert(group.key, group.state);
         }
     }
@@ -305,19 +311,26 @@ fn fresh(node: &Node, schemas: &[SchemaRef], shards: usize) -> Vec<Box<dyn Opera
 }
 
 /// The consolidated output of `shards` fresh operators over a history that is cut into steps of up to `most` changes. Now
-/// and then what they have changed is saved, and any number of new ones goes on from there.
+/// and then what they have changed is saved, and any number of new ones goes on from there. Others take the same steps and give
+/// the same saves, in parts between steps.
 fn run(node: &Node, schemas: &[SchemaRef], history: &[Change], chance: &mut Chance, most: u64, shards: usize) -> Net {
     let keys = key_columns(node).expect("a stateful node");
     let mut operators = fresh(node, schemas, shards);
     let mut saved = Saved::default();
+    let (mut slow, mut slow_saved) = (fresh(node, schemas, shards), Saved::default());
     let mut net = Net::new();
     let mut rest = history;
     loop {
         if chance.below(4) == 0 {
+            slow_saved.take(&mut slow, usize::MAX);
+            assert_eq!(slow_saved.groups, saved.groups, "{history:?}");
             saved.save(&mut operators);
+            slow.iter_mut().for_each(|operator| operator.begin_save());
             if chance.below(2) == 0 {
+                slow_saved.take(&mut slow, usize::MAX);
                 let shards = usize::try_from(1 + chance.below(4)).expect("a small number");
                 operators = saved.restore(node, schemas, shards);
+                slow = saved.restore(node, schemas, shards);
             }
         }
         let shards = operators.len();
@@ -346,7 +359,9 @@ fn run(node: &Node, schemas: &[SchemaRef], history: &[Change], chance: &mut Chan
             for (row, weight) in rows(&step.changes) {
                 *net.entry(row).or_default() += weight;
             }
+            slow[shard].step(&inputs, StepTime::default()).expect("the step is sound");
         }
+        slow_saved.take(&mut slow, usize::try_from(chance.below(3)).expect("a small number"));
         if rest.is_empty() {
             net.retain(|_, weight| *weight != 0);
             return net;

@@ -1,6 +1,6 @@
 //! The graph with its operators: stage by stage, each stage sharded over cores by key.
 
-use crate::checkpoint::{Changed, is_reread};
+use crate::checkpoint::{Inputs, is_reread};
 use crate::error::RuntimeError;
 use crate::schedule::{Schedule, StepInput};
 use arrow::datatypes::SchemaRef;
@@ -28,12 +28,14 @@ pub(crate) struct Dataflow {
     begun: bool,
     /// Inputs of joins and ranks since the last save, when somebody saves.
     unsaved: Option<Unsaved>,
+    /// The next node whose groups a save that was begun has to have.
+    saving: Option<usize>,
 }
 
 /// Changes that came in since the last save.
 #[derive(Default)]
 struct Unsaved {
-    changed: Changed,
+    inputs: Inputs,
     bytes: usize,
     batches: usize,
 }
@@ -90,7 +92,7 @@ impl Dataflow {
             StateKind::Stateless | StateKind::Groups => Vec::new(),
         };
         let saved_ports = graph.iter().map(saved_ports).collect();
-        Ok(Self { graph, schedule, clocks, saved_ports, stages, begun: false, unsaved: None })
+        Ok(Self { graph, schedule, clocks, saved_ports, stages, begun: false, unsaved: None, saving: None })
     }
 
     /// From here on keeps what [`Dataflow::save`] needs.
@@ -108,24 +110,34 @@ impl Dataflow {
         self.unsaved.as_ref().map_or((0, 0), |unsaved| (unsaved.bytes, unsaved.batches))
     }
 
-    /// What has changed since the last save, or since the state was restored.
-    pub(crate) fn save(&mut self) -> Changed {
-        let mut changed = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default().changed;
-        let saved: Vec<(usize, Vec<GroupState>)> = self.schedule.pool().install(|| {
-            let stages = self.stages.par_iter_mut().enumerate();
-            stages
-                .map(|(node, stage)| match stage {
-                    Stage::Sharded { shards, .. } => (node, shards.iter_mut().flat_map(|shard| shard.save()).collect()),
-                    Stage::Outside | Stage::Stateless(_) => (node, Vec::new()),
-                })
-                .collect()
-        });
-        changed.groups = saved
-            .into_iter()
-            .filter(|(_, groups)| !groups.is_empty())
-            .map(|(node, groups)| (NodeId(node), groups))
-            .collect();
-        changed
+    /// Begins a save of what has changed since the one before, or since the state was restored; gives the inputs among it. The groups
+    /// of the one before must have been given.
+    pub(crate) fn begin_save(&mut self) -> Inputs {
+        for stage in &mut self.stages {
+            if let Stage::Sharded { shards, .. } = stage {
+                shards.iter_mut().for_each(|shard| shard.begin_save());
+            }
+        }
+        self.saving = Some(0);
+        self.unsaved.as_mut().map(std::mem::take).unwrap_or_default().inputs
+    }
+
+    /// The next groups of the save that was begun, about so many or all of a node's; `None` once all are given.
+    pub(crate) fn save_groups(&mut self, about: usize) -> Option<(NodeId, Vec<GroupState>)> {
+        while let Some(node) = self.saving {
+            let Some(stage) = self.stages.get_mut(node) else {
+                self.saving = None;
+                break;
+            };
+            if let Stage::Sharded { shards, .. } = stage {
+                let groups: Vec<GroupState> = shards.iter_mut().flat_map(|shard| shard.save(about)).collect();
+                if !groups.is_empty() {
+                    return Some((NodeId(node), groups));
+                }
+            }
+            self.saving = Some(node + 1);
+        }
+        None
     }
 
     /// Lets `restore` give each node with state what it had; nodes are restored in parallel.
@@ -199,7 +211,7 @@ impl Unsaved {
     fn keep(&mut self, node: NodeId, port: usize, batch: &ChangeBatch) {
         if !batch.is_empty() {
             let port = u8::try_from(port).unwrap_or(u8::MAX);
-            self.changed.inputs.entry((node, port)).or_default().push(batch.clone());
+            self.inputs.entry((node, port)).or_default().push(batch.clone());
             self.bytes += batch.rows().get_array_memory_size();
             self.batches += 1;
         }

@@ -1,6 +1,6 @@
 //! The engine thread: reads commits, computes epochs.
 
-use crate::checkpoint::{EngineState, Saving};
+use crate::checkpoint::{EngineState, SavedGroups, Saving};
 use crate::dataflow::{Dataflow, Late, StepOutput};
 use crate::error::RuntimeError;
 use crate::source::{SourceTable, TableRows};
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Sender, SyncSender, channel};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -37,7 +37,7 @@ pub(crate) struct EpochOutput {
 pub(crate) enum Computed {
     /// An epoch.
     Epoch(EpochOutput),
-    /// State as of the epoch before.
+    /// State as of the epoch before; its groups come later.
     State(Box<EngineState>),
 }
 
@@ -49,8 +49,12 @@ pub(crate) struct CheckpointTimes {
     pub(crate) last: Instant,
     /// The last commit that it knew.
     pub(crate) upto: CommitSeq,
+    /// Where its groups go, until all are given.
+    pub(crate) groups: Option<Sender<SavedGroups>>,
 }
 
+/// Between two epochs about so many groups are given to a checkpoint: a millisecond or two.
+const SAVED_GROUPS: usize = 2_000;
 /// Kept changes of so many bytes are worth a checkpoint at once.
 const UNSAVED_BYTES: usize = 256 << 20;
 /// From here on epochs wait for a disk that does not keep up.
@@ -115,6 +119,7 @@ impl Engine {
                 if !self.is_drained() {
                     self.checkpoint();
                 }
+                while self.give_groups() {}
                 return Ok(());
             }
             let behind = self.position < *durable.borrow_and_update();
@@ -123,9 +128,12 @@ impl Engine {
                 if !self.send(output, !self.is_drained()) {
                     return Ok(());
                 }
+                self.give_groups();
                 if !self.is_drained() && self.is_due(UNSAVED_BYTES) {
                     self.checkpoint();
                 }
+            } else if self.give_groups() {
+                // Until there are no more.
             } else if stop == Stop::Drain && !self.is_drained() {
                 // What closes windows now is not in the log: later state is this run's alone.
                 self.checkpoint();
@@ -171,8 +179,9 @@ impl Engine {
         due && self.position > times.upto && (!times.saving.is_busy() || bytes >= UNSAVED_BYTES_MAX)
     }
 
-    /// Hands over what has changed since the last checkpoint, as of the epoch that was sent last.
+    /// Begins to hand over what has changed since the last checkpoint, as of the epoch that was sent last.
     fn checkpoint(&mut self) {
+        while self.give_groups() {}
         let Some(times) = &mut self.checkpoints else { return };
         if times.saving.has_failed() {
             self.dataflow.end_saving();
@@ -184,14 +193,31 @@ impl Engine {
         }
         (times.last, times.upto) = (Instant::now(), self.position);
         times.saving.begin();
+        let (sender, groups) = channel();
+        times.groups = Some(sender);
         let state = EngineState {
             epoch: self.epoch,
             upto: self.position,
             watermarks: self.sources.iter().map(|source| (source.node, source.watermark())).collect(),
-            changed: self.dataflow.save(),
+            inputs: self.dataflow.begin_save(),
+            groups,
         };
         // The receiver is gone only when the pipeline has failed, which is told elsewhere.
         let _ = self.out.send(Computed::State(Box::new(state)));
+    }
+
+    /// Gives some groups to the checkpoint that was begun; says whether there may be more.
+    fn give_groups(&mut self) -> bool {
+        let Some(CheckpointTimes { groups, .. }) = &mut self.checkpoints else { return false };
+        let Some(sender) = groups else { return false };
+        let next = self.dataflow.save_groups(SAVED_GROUPS);
+        let is_last = next.is_none();
+        // As above.
+        let _ = sender.send(next.map_or(SavedGroups::Complete, |(node, next)| SavedGroups::Some(node, next)));
+        if is_last {
+            *groups = None;
+        }
+        !is_last
     }
 
     /// Computes the next epoch: whatever the log has, up to a bound.

@@ -177,7 +177,8 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let publisher = Publisher::new(begin.snapshot.clone());
     let snapshots = publisher.subscribe();
     let (stop, stopped) = watch::channel(Stop::No);
-    let (out, computed) = sync_channel(2);
+    // An epoch that waits here would be more latency, and no more throughput.
+    let (out, computed) = sync_channel(0);
     let failure = Arc::new(Mutex::new(None));
     let (checkpoints, saver, saver_thread) = match begin.saver {
         None => (None, None, None),
@@ -193,6 +194,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
                 saving: Arc::clone(&saving),
                 last: Instant::now(),
                 upto: begin.snapshot.upto,
+                groups: None,
             };
             (Some(times), Some((parts, saving)), Some(thread))
         }

@@ -27,7 +27,7 @@ mod tests;
 use crate::interner::Interner;
 use crate::output::{Output, on_time};
 use crate::row_codec::{KeyCodec, RowCodec};
-use crate::state::{GroupState, NotSavedState, SavedState, Since, StateReader, Unsaved, put_i64};
+use crate::state::{GroupState, NotSavedState, SavedState, Saving, Since, StateReader, Unsaved, put_i64};
 use crate::{Operator, OperatorError, Step, StepTime};
 use accumulator::{Accumulator, CallRows, accumulator};
 use arrow::array::{Array, ArrayRef, UInt32Array};
@@ -37,7 +37,7 @@ use arrow::error::ArrowError;
 use chalk_event::{ChangeBatch, Weights};
 use chalk_graph::{Aggregate, AggregateCall};
 use panes::Panes;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Groups rows by key and aggregates each group.
 pub(crate) struct AggregateOperator {
@@ -59,6 +59,7 @@ pub(crate) struct AggregateOperator {
     /// Whether the one group of a keyless aggregate has been given.
     begun: bool,
     unsaved: Unsaved,
+    saving: Saving,
 }
 
 /// Results of some groups.
@@ -97,6 +98,7 @@ impl AggregateOperator {
             steps: 0,
             begun: false,
             unsaved: Unsaved::default(),
+            saving: Saving::default(),
         })
     }
 }
@@ -116,7 +118,7 @@ impl Operator for AggregateOperator {
         }
     }
 
-    fn save(&mut self) -> Vec<GroupState> {
+    fn begin_save(&mut self) {
         let Since { gone, changed } = match self.unsaved.take() {
             Some(unsaved) => unsaved,
             None => {
@@ -124,14 +126,15 @@ impl Operator for AggregateOperator {
                 Since { gone: Vec::new(), changed: self.groups.ids().collect() }
             }
         };
-        let ends: HashMap<u32, i64> = self.panes.iter().flat_map(Panes::ends).collect();
         let gone: BTreeSet<Box<[u8]>> = gone.into_iter().filter(|key| !self.groups.contains(key)).collect();
-        let gone = gone.into_iter().map(|key| GroupState { key, state: None });
-        let changed = changed.into_iter().map(|group| {
-            let state = self.state_of(group, ends.get(&group).copied());
-            GroupState { key: self.groups.key(group).into(), state: Some(state) }
-        });
-        gone.chain(changed).collect()
+        self.saving.begin(gone.into_iter(), changed, self.groups.len());
+    }
+
+    fn save(&mut self, at_least: usize) -> Vec<GroupState> {
+        let mut saving = std::mem::take(&mut self.saving);
+        let groups = saving.give(at_least, |group| self.state_of(group, self.panes.as_ref()));
+        self.saving = saving;
+        groups
     }
 
     fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {
@@ -181,6 +184,7 @@ impl AggregateOperator {
         };
         let groups = self.intern(&counted)?;
         for (&group, &end) in groups.iter().zip(&judged.ends) {
+            self.set_aside(group, Some(panes));
             self.unsaved.changed(group);
             // A group is new when no step has given it weight nor this one seen it.
             if !self.exists(group) && self.touched_in[group as usize] != self.steps {
@@ -198,6 +202,7 @@ impl AggregateOperator {
             self.output.changes(columns, vec![1; closed.groups.len()])?
         };
         for group in closed.groups {
+            self.set_aside(group, Some(panes));
             self.weights[group as usize] = 0;
             self.free(group);
         }
@@ -227,14 +232,25 @@ impl AggregateOperator {
     }
 
     /// What is known of a group: its weight, the end of its window if it has one that closes, its accumulators.
-    fn state_of(&self, group: u32, end: Option<i64>) -> Vec<u8> {
-        let mut state = Vec::new();
+    fn state_of(&self, group: u32, panes: Option<&Panes>) -> GroupState {
+        let mut state = Vec::with_capacity(128);
         put_i64(&mut state, self.weights[group as usize]);
-        end.iter().for_each(|&end| put_i64(&mut state, end));
+        if let Some(panes) = panes {
+            put_i64(&mut state, panes.end(group));
+        }
         for accumulator in &self.accumulators {
             accumulator.save(group, &mut state);
         }
-        state
+        state.shrink_to_fit();
+        GroupState { key: self.groups.key(group).into(), state: Some(state) }
+    }
+
+    /// Keeps a group that is about to change as it is, when a save is to have it so.
+    fn set_aside(&mut self, group: u32, panes: Option<&Panes>) {
+        if self.saving.is_due(group) {
+            let state = self.state_of(group, panes);
+            self.saving.set_aside(state);
+        }
     }
 
     fn put_back(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
@@ -254,10 +270,9 @@ impl AggregateOperator {
         // The one group of a keyless aggregate has a row before it has any input.
         let from_the_beginning = (self.keyless && !self.begun).then_some(0);
         for group in groups.iter().copied().chain(from_the_beginning) {
-            let touched_in = &mut self.touched_in[group as usize];
-            if *touched_in != self.steps {
-                *touched_in = self.steps;
+            if std::mem::replace(&mut self.touched_in[group as usize], self.steps) != self.steps {
                 touched.push(group);
+                self.set_aside(group, None);
                 self.unsaved.changed(group);
             }
         }

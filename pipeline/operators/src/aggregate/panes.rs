@@ -25,6 +25,8 @@ pub(crate) struct Panes {
     close: CloseWindows,
     /// Group ids by the end of their window.
     open: BTreeMap<i64, Vec<u32>>,
+    /// The end of their window by group id.
+    ends: Vec<i64>,
 }
 
 /// A batch's rows as their windows judge them.
@@ -40,7 +42,7 @@ pub(crate) struct Judged {
 impl Panes {
     /// No panes yet.
     pub(crate) fn new(close: CloseWindows) -> Self {
-        Self { close, open: BTreeMap::new() }
+        Self { close, open: BTreeMap::new(), ends: Vec::new() }
     }
 
     /// Judges rows by the watermark as it stood before them.
@@ -75,11 +77,13 @@ impl Panes {
     /// Opens the pane of a new group.
     pub(crate) fn open(&mut self, end: i64, group: u32) {
         self.open.entry(end).or_default().push(group);
+        self.ends.resize(self.ends.len().max(group as usize + 1), 0);
+        self.ends[group as usize] = end;
     }
 
-    /// By group id of the open panes: the end of their window.
-    pub(crate) fn ends(&self) -> impl Iterator<Item = (u32, i64)> {
-        self.open.iter().flat_map(|(&end, groups)| groups.iter().map(move |&group| (group, end)))
+    /// The end of the window of a group whose pane is open.
+    pub(crate) fn end(&self, group: u32) -> i64 {
+        self.ends[group as usize]
     }
 
     /// Takes out the panes that a watermark closes, in order of their ends; those of one end in the order of their keys'

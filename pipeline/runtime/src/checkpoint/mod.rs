@@ -6,9 +6,12 @@
 //! ```text
 //! engine thread             committer thread                   checkpoint thread
 //! epoch 7 ────────────────▶ derived events, journal, views
-//! changed state  ─────────▶ + changed views,   ──────────────▶ a run (synced), the manifest (replaced),
-//!   as of epoch 7             sinks have all                    then runs are merged where that is due
-//! epoch 8 ────────────────▶ …                                  meanwhile nobody waits
+//! changed input ──────────▶ + changed views,   ──────────────▶ (waits for the groups)
+//! epoch 8 ────────────────▶ …  sinks have all
+//! some groups, as of 7 ──────────────────────────────────────▶
+//! epoch 9 ────────────────▶ …
+//! the last groups, as of 7 ──────────────────────────────────▶ a run (synced), the manifest (replaced),
+//! epoch 10 ───────────────▶ …                                  then runs are merged where that is due
 //! ```
 //!
 //! Earlier checkpoints are thinned, not thrown away: a replay begins with the last one before its end. They share runs with each
@@ -53,6 +56,7 @@ use chalk_store::Storage;
 use chalk_store::runs::{Run, RunError, RunInfo};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 /// Where checkpoints are kept, and when they are made.
@@ -122,14 +126,8 @@ pub(crate) fn usable(
     Ok(found)
 }
 
-/// What has changed in the dataflow since the checkpoint before.
-#[derive(Debug, Default)]
-pub(crate) struct Changed {
-    /// Changes that came in, by node and input port.
-    pub(crate) inputs: BTreeMap<(NodeId, u8), Vec<ChangeBatch>>,
-    /// Groups, by node.
-    pub(crate) groups: BTreeMap<NodeId, Vec<GroupState>>,
-}
+/// Changes that came in since the checkpoint before, by node and input port.
+pub(crate) type Inputs = BTreeMap<(NodeId, u8), Vec<ChangeBatch>>;
 
 /// What the engine gives to a checkpoint.
 #[derive(Debug)]
@@ -137,7 +135,18 @@ pub(crate) struct EngineState {
     pub(crate) epoch: Epoch,
     pub(crate) upto: CommitSeq,
     pub(crate) watermarks: BTreeMap<NodeId, Watermark>,
-    pub(crate) changed: Changed,
+    pub(crate) inputs: Inputs,
+    /// Groups that have changed since the checkpoint before, as they come.
+    pub(crate) groups: Receiver<SavedGroups>,
+}
+
+/// Groups on their way to a checkpoint.
+#[derive(Debug)]
+pub(crate) enum SavedGroups {
+    /// Some of a node's.
+    Some(NodeId, Vec<GroupState>),
+    /// There are no more.
+    Complete,
 }
 
 /// A checkpoint could not be written or read.
@@ -155,6 +164,8 @@ pub(crate) enum CheckpointError {
     View(#[from] chalk_view::ViewError),
     #[error("the checkpoint thread panicked: its message is on the error output")]
     Panic,
+    #[error("the engine ended before it had given its state")]
+    Incomplete,
     #[error("the log cannot be read again: {0}")]
     Reread(String),
     #[error("the manifest {0}")]

@@ -1,7 +1,7 @@
 //! Writing checkpoints, on a thread of their own.
 
 use super::kept::Kept;
-use super::{CheckpointError, EngineState, Manifest, input_schema, prefix, row_converter};
+use super::{CheckpointError, EngineState, Manifest, SavedGroups, input_schema, prefix, row_converter};
 use crate::committer::CheckpointParts;
 use crate::stats::Stats;
 use arrow::datatypes::SchemaRef;
@@ -137,14 +137,14 @@ impl Saver {
         views: BTreeMap<NodeId, View>,
         again: &dyn Fn(&CheckpointError) -> bool,
     ) -> Result<(), CheckpointError> {
-        let EngineState { epoch, upto, watermarks, changed } = state;
+        let EngineState { epoch, upto, watermarks, inputs, groups } = state;
         let mut parts: BTreeMap<(NodeId, u8), Part> = BTreeMap::new();
-        for ((node, port), batches) in changed.inputs {
+        for ((node, port), batches) in inputs {
             let unknown = || CheckpointError::Unknown(format!("input {port} of node {}", node.0));
             let schema = input_schema(&self.graph, node, port).ok_or_else(unknown)?;
             parts.insert((node, port), Part::Rows { schema, batches });
         }
-        for (node, mut groups) in changed.groups {
+        for (node, mut groups) in collected(&groups)? {
             groups.sort_unstable_by(|left, right| left.key.cmp(&right.key));
             parts.insert((node, 0), Part::Groups(groups));
         }
@@ -245,6 +245,18 @@ impl Saver {
     }
 }
 
+/// All groups of a save, by node.
+fn collected(groups: &Receiver<SavedGroups>) -> Result<BTreeMap<NodeId, Vec<GroupState>>, CheckpointError> {
+    let mut collected: BTreeMap<NodeId, Vec<GroupState>> = BTreeMap::new();
+    for saved in groups {
+        match saved {
+            SavedGroups::Some(node, groups) => collected.entry(node).or_default().extend(groups),
+            SavedGroups::Complete => return Ok(collected),
+        }
+    }
+    Err(CheckpointError::Incomplete)
+}
+
 /// The sum of the weights of each row, where it is not 0, by the rows' bytes. Most rows of a view come and go again between two
 /// checkpoints: they are not sorted.
 fn sums<'a>(rows: impl Iterator<Item = (&'a [u8], i64)>) -> Vec<(&'a [u8], i64)> {
@@ -276,11 +288,20 @@ mod tests {
     use chalk_event::{CommitSeq, Epoch};
     use chalk_store::memory::{EIO, ENOSPC, Fault, MemoryFiles};
     use std::cell::Cell;
+    use std::sync::mpsc::{Sender, channel};
 
     fn state(upto: u64) -> EngineState {
+        let (state, groups) = unfinished(upto);
+        groups.send(SavedGroups::Complete).expect("it is received later");
+        state
+    }
+
+    fn unfinished(upto: u64) -> (EngineState, Sender<SavedGroups>) {
         let group = GroupState { key: Box::new([upto as u8]), state: Some(vec![7; 500]) };
-        let changed = crate::checkpoint::Changed { groups: [(NodeId(0), vec![group])].into(), ..Default::default() };
-        EngineState { epoch: Epoch(upto), upto: CommitSeq(upto), watermarks: BTreeMap::new(), changed }
+        let (sender, groups) = channel();
+        sender.send(SavedGroups::Some(NodeId(0), vec![group])).expect("it is received later");
+        let (epoch, upto, watermarks, inputs) = (Epoch(upto), CommitSeq(upto), BTreeMap::new(), BTreeMap::new());
+        (EngineState { epoch, upto, watermarks, inputs, groups }, sender)
     }
 
     fn save(saver: &mut Saver, upto: u64, again: &dyn Fn(&CheckpointError) -> bool) -> Result<(), CheckpointError> {
@@ -306,6 +327,17 @@ mod tests {
             RunSet::open(Arc::new(files.clone()), &each.runs).expect("whole runs");
         }
         manifest.upto
+    }
+
+    #[test]
+    fn a_checkpoint_whose_groups_did_not_all_come_is_not_written() {
+        let files = MemoryFiles::new();
+        save(&mut saver(&files), 1, &|_| false).expect("room");
+        let (state, sender) = unfinished(2);
+        drop(sender);
+        let saved = saver(&files).save(state, BTreeMap::new(), &|_| false);
+        assert!(matches!(saved, Err(CheckpointError::Incomplete)), "{saved:?}");
+        assert_eq!(upto(&files), 1);
     }
 
     #[test]
