@@ -150,19 +150,25 @@ pub fn consolidate(batch: &ChangeBatch) -> Result<ChangeBatch, ArrowError> {
     let converter =
         RowConverter::new(columns.iter().map(|column| SortField::new(column.data_type().clone())).collect())?;
     let encoded = converter.convert_columns(columns)?;
-    let mut first: HashMap<&[u8], usize> = HashMap::with_capacity(batch.len());
-    let mut sums: Vec<(u32, i64)> = Vec::with_capacity(batch.len());
-    for index in 0..batch.len() {
-        let place = *first.entry(encoded.row(index).data()).or_insert_with(|| {
-            sums.push((u32::try_from(index).unwrap_or(u32::MAX), 0));
-            sums.len() - 1
-        });
-        sums[place].1 += batch.weight(index);
-    }
-    sums.retain(|&(_, weight)| weight != 0);
+    let sums = sums((0..batch.len()).map(|index| (encoded.row(index).data(), batch.weight(index))));
     let indices = UInt32Array::from_iter_values(sums.iter().map(|&(index, _)| index));
     let rows = take_record_batch(rows, &indices)?;
     Ok(ChangeBatch::weighted(rows, sums.into_iter().map(|(_, weight)| weight).collect()))
+}
+
+/// The sums of the weights of equal rows, but those that cancel; each with the place of the row's first appearance, in that order.
+pub fn sums<'a>(rows: impl ExactSizeIterator<Item = (&'a [u8], i64)>) -> Vec<(u32, i64)> {
+    let mut first: HashMap<&[u8], usize> = HashMap::with_capacity(rows.len());
+    let mut sums: Vec<(u32, i64)> = Vec::with_capacity(rows.len());
+    for (place, (row, weight)) in (0..).zip(rows) {
+        let index = *first.entry(row).or_insert_with(|| {
+            sums.push((place, 0));
+            sums.len() - 1
+        });
+        sums[index].1 += weight;
+    }
+    sums.retain(|&(_, weight)| weight != 0);
+    sums
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod order;
 mod provenance;
 mod time;
 
-pub use change::{ChangeBatch, Weights, consolidate};
+pub use change::{ChangeBatch, Weights, consolidate, sums};
 pub use key::{KEY_GROUPS, hash_key, hash_row, key_group, shard_of};
 pub use order::{CommitSeq, Epoch, Offset, PartitionId};
 pub use provenance::Provenance;

@@ -118,8 +118,7 @@ impl Committer {
             match self.targets.get_mut(&node) {
                 Some(Target::View(name)) => {
                     if let Some(view) = self.snapshot.views.get_mut(name) {
-                        let changes = consolidate(&changes)?;
-                        view.apply(&changes)?;
+                        let changes = view.apply(&changes)?;
                         if is_told && !changes.is_empty() {
                             changed.entry(name.clone()).or_default().push(changes.clone());
                         }
@@ -143,9 +142,8 @@ impl Committer {
         let leaves = !given_before && (shown || !events.is_empty() || !late.is_empty());
         let mut record = is_told.then(|| self.journal.next(&self.snapshot.views));
         if leaves || record.as_ref().is_some_and(|record| record.worth_it) {
-            let log = Arc::clone(self.door.log());
             let mut frames = match &mut record {
-                Some(record) => self.changelogs.record(&*log, epoch, record, &self.snapshot.views, &changed)?,
+                Some(record) => self.changelogs.record(epoch, record, &self.snapshot.views, &changed)?,
                 None => Vec::new(),
             };
             if leaves {

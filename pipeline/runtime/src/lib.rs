@@ -4,8 +4,7 @@
 //!            ┌────────────── engine thread ──────────────┐        ┌──────── committer thread ────────┐
 //! log ─read─▶ commits ─▶ sources ─▶ steps ─▶ dataflow ─▶ epoch ─▶ derived events + journal ─▶ log
 //!                        (tables,   (cut where          output     (one commit), then views are
-//!                        watermark) a window closes)    (queue     published
-//!                                                       of 2)
+//!                        watermark) a window closes)               published
 //! ```
 //!
 //! While an epoch is committed the next one is computed. An epoch is a run of whole commits: whatever the log has, up to a

@@ -199,7 +199,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
             (Some(times), Some((parts, saving)), Some(thread))
         }
     };
-    let changelogs = Changelogs::open(&*log, begin.snapshot.views.values(), last, options.snapshot_changes_min)?;
+    let changelogs = Changelogs::open(&log, begin.snapshot.views.values(), last, options.snapshot_changes_min)?;
     let durable = *log.durable().borrow();
     let unsettled = (begin.snapshot.upto < durable).then_some((begin.snapshot.upto, durable));
     let (drained_at, drained) = watch::channel(None);

@@ -6,11 +6,12 @@ mod diff;
 pub use cursor::Cursor;
 
 use crate::hash::MultisetHash;
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
-use chalk_event::ChangeBatch;
+use chalk_event::{ChangeBatch, sums};
 use imbl::OrdMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -97,43 +98,36 @@ impl ViewRows {
         self.hash
     }
 
-    /// Applies the changes of an epoch, consolidated or not.
+    /// Applies the changes of an epoch; gives what they come to, each row once.
     ///
     /// # Errors
-    /// When a row would be there less than 0 times after all of them, or Arrow refuses the rows.
-    pub fn apply(&mut self, changes: &ChangeBatch) -> Result<(), ViewError> {
+    /// When a row would be there less than 0 times after all of them, or Arrow refuses the rows. The view is of no use afterwards.
+    pub fn apply(&mut self, changes: &ChangeBatch) -> Result<ChangeBatch, ViewError> {
         if changes.is_empty() {
-            return Ok(());
+            return Ok(changes.clone());
         }
         let encoded = self.converter.convert_columns(changes.rows().columns()).map_err(self.arrow())?;
-        let mut negative: Vec<Arc<[u8]>> = Vec::new();
-        for (index, row) in encoded.iter().enumerate() {
-            let (bytes, weight) = (row.data(), changes.weight(index));
+        let net = sums((0..changes.len()).map(|row| (encoded.row(row).data(), changes.weight(row))));
+        for &(row, weight) in &net {
+            let bytes = encoded.row(row as usize).data();
             self.hash.add(bytes, weight);
             self.count += weight;
-            let left = match self.rows.get_mut(bytes) {
-                Some(count) => {
-                    *count += weight;
-                    *count
-                }
-                None => {
-                    self.rows.insert(bytes.into(), weight);
-                    weight
-                }
-            };
-            match left {
-                0 => drop(self.rows.remove(bytes)),
-                // Another change of the same epoch may follow that makes up for it.
-                ..0 => negative.push(bytes.into()),
-                1.. => {}
+            // Most rows come or go: one descent does.
+            let before = if weight > 0 { self.rows.insert(bytes.into(), weight) } else { self.rows.remove(bytes) };
+            let after = before.unwrap_or(0) + weight;
+            match after {
+                ..0 => return Err(ViewError::Negative { view: self.name.to_string(), weight: after }),
+                0 => {}
+                _ if before.is_some() => drop(self.rows.insert(bytes.into(), after)),
+                _ => {}
             }
         }
-        for row in negative {
-            if let Some(&weight) = self.rows.get(&row).filter(|weight| **weight < 0) {
-                return Err(ViewError::Negative { view: self.name.to_string(), weight });
-            }
+        if net.len() == changes.len() {
+            return Ok(changes.clone());
         }
-        Ok(())
+        let places = UInt32Array::from_iter_values(net.iter().map(|&(row, _)| row));
+        let rows = take_record_batch(changes.rows(), &places).map_err(self.arrow())?;
+        Ok(ChangeBatch::weighted(rows, net.into_iter().map(|(_, weight)| weight).collect()))
     }
 
     /// All rows, in batches of about `batch_rows`.
@@ -242,6 +236,19 @@ mod tests {
         let before = now.clone();
         now.apply(&changes(&[("a", 1, -1)])).expect("it is there");
         assert_eq!((before.len(), now.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_changes_come_to_has_each_row_once() {
+        let mut view = view(&[&[("a", 1, 2)]]);
+        let net = view.apply(&changes(&[("b", 2, 1), ("a", 1, -1), ("b", 2, -1), ("a", 1, -1), ("c", 3, 1)]));
+        let net = net.expect("no row below zero");
+        assert_eq!((scores(&[net.rows().clone()]), net.weight(0), net.weight(1)), (vec![1, 3], -2, 1));
+        assert_eq!(scores(&view.batches(8).expect("rows")), [3]);
+        assert_eq!(view.apply(&changes(&[("c", 3, 4), ("d", 4, 1)])).expect("inserts").len(), 2);
+        assert_eq!(scores(&view.batches(8).expect("rows")), [3, 3, 3, 3, 3, 4]);
+        assert_eq!(view.apply(&changes(&[("c", 3, -2), ("d", 4, -1)])).expect("they are there").len(), 2);
+        assert_eq!(scores(&view.batches(8).expect("rows")), [3, 3, 3]);
     }
 
     #[test]

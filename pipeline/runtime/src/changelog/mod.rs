@@ -2,14 +2,14 @@
 //!
 //! A view's changelog is the topic `_changes_{view}`. Its rows have the view's columns, then `_epoch` and `_weight`. Partition 0 has the
 //! consolidated changes of each epoch that changed the view, in the commit of that epoch's journal record; partition 1 has snapshots,
-//! written before the record that names them. The journal says which of them make up the view:
+//! written in the background before the record that names them. The journal says which of them make up the view:
 //!
 //! ```text
-//! journal       epoch 7                 epoch 9                       epoch 12
-//! changes       │ +a +b  −a +c │        │ +d │                        │ −b │
-//! snapshots                              a whole view: b, c, d ▲
+//! journal       epoch 7                 epoch 9         epoch 12
+//! changes       │ +a +b  −a +c │        │ +d │          │ −b │
+//! snapshots                        the whole view as of 9: b, c, d ▲
 //!
-//! as of 7: the changes so far      as of 9: the snapshot      as of 12: the snapshot, then −b
+//! as of 7 and 9: the changes so far           as of 12: the snapshot, then −b
 //! ```
 //!
 //! Snapshots are spaced so that whoever reads a view as it was reads about [`write::SNAPSHOT_EVERY`] times its rows at most. A *generation*
@@ -21,6 +21,7 @@
 
 mod layout;
 mod read;
+mod snapshots;
 mod write;
 
 pub use read::{At, Past, as_of, changes_between};

@@ -121,7 +121,10 @@ fn view(
     let layout = layout(layouts, name, place)?;
     let mut view = ViewRows::new(name, layout.view().clone())?;
     for (partition, range) in [(SNAPSHOTS, &place.snapshot), (CHANGES, &place.changes)] {
-        each(log, place.topic, partition, range, |rows| Ok(view.apply(&layout.load(&rows)?)?))?;
+        each(log, place.topic, partition, range, |rows| {
+            view.apply(&layout.load(&rows)?)?;
+            Ok(())
+        })?;
     }
     if view.hash().to_string() != record.hash {
         return Err(unreadable(name, "what its changelog comes to is not what the journal says that it was"));

@@ -1,7 +1,8 @@
 //! Writing changelogs: what an epoch's append has for them, and snapshots.
 
+use super::CHANGES;
 use super::layout::Layout;
-use super::{CHANGES, SNAPSHOTS};
+use super::snapshots::{Job, Snapshots, write};
 use crate::error::RuntimeError;
 use crate::journal::NextRecord;
 use arrow::array::{Array, RecordBatch};
@@ -10,23 +11,24 @@ use chalk_event::{ChangeBatch, Epoch, Offset, PartitionId, consolidate};
 use chalk_log::{Append, EventLog, FrameToAppend};
 use chalk_view::ViewRows;
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
 
 /// The changes of an epoch, by view.
 pub(crate) type EpochChanges = BTreeMap<String, Vec<ChangeBatch>>;
 
 /// A snapshot is due when there are so many changes for each row of the view, and a given number at least.
 pub(super) const SNAPSHOT_EVERY: u64 = 4;
-/// Rows of a snapshot that are appended at once.
-const SNAPSHOT_ROWS: usize = 8192;
 /// Changes of an epoch that take more memory than this are not worth their commit: a snapshot says the same.
 const CHANGES_BYTES_MAX: usize = 32 << 20;
-/// What is appended at once.
-const APPEND_BYTES_MAX: usize = 16 << 20;
 
 /// The changelogs of a pipeline's views.
 pub(crate) struct Changelogs {
     // configuration
     changes_min: u64,
+    log: Arc<dyn EventLog>,
+    snapshots: Snapshots,
     // state
     by_view: BTreeMap<String, Changelog>,
     /// Whether each epoch since the last record was seen, so that its changes are all that has happened.
@@ -38,12 +40,21 @@ struct Changelog {
     layout: Layout,
     /// What makes up the view as of the last record; `None` when that is not in the topic.
     place: Option<ChangelogPlace>,
+    /// A snapshot on its way.
+    coming: Option<Coming>,
+}
+
+/// A snapshot on its way.
+struct Coming {
+    snapshot: Receiver<Result<Range<Offset>, RuntimeError>>,
+    /// It has the changes before these.
+    changes: Offset,
 }
 
 impl Changelogs {
     /// Makes the topics of views that have none, and goes on where `last` says.
     pub(crate) fn open<'a>(
-        log: &dyn EventLog,
+        log: &Arc<dyn EventLog>,
         views: impl Iterator<Item = &'a ViewRows>,
         last: Option<&CommittedEpoch>,
         changes_min: u64,
@@ -53,21 +64,20 @@ impl Changelogs {
         for view in views {
             // A type that cannot be named cannot be kept either.
             let Some(layout) = Layout::of(view.schema()) else { continue };
-            let topic = topic_of(log, view.name(), &layout.avsc)?;
+            let topic = topic_of(&**log, view.name(), &layout.avsc)?;
             let place = recorded.and_then(|recorded| recorded.get(view.name())?.changelog.clone());
             let is_last =
                 |place: &ChangelogPlace| place.topic == topic.id && place.changes.end == log.tail(topic.id, CHANGES);
             let place = place.filter(is_last);
-            by_view.insert(view.name().to_owned(), Changelog { topic, layout, place });
+            by_view.insert(view.name().to_owned(), Changelog { topic, layout, place, coming: None });
         }
-        Ok(Self { changes_min, by_view, following: false })
+        let snapshots = Snapshots::start(log)?;
+        Ok(Self { changes_min, log: Arc::clone(log), snapshots, by_view, following: false })
     }
 
-    /// Puts into a record where views can be read as of its epoch; gives the frames that have to stand in the same commit. Snapshots
-    /// that are due are durable when this returns.
+    /// Puts into a record where views can be read as of its epoch; gives the frames that have to stand in the same commit.
     pub(crate) fn record(
         &mut self,
-        log: &dyn EventLog,
         epoch: Epoch,
         record: &mut NextRecord,
         views: &BTreeMap<String, ViewRows>,
@@ -82,9 +92,9 @@ impl Changelogs {
                 match rows.filter(|rows| changelog.place.is_some() && bytes + bytes_of(rows) <= CHANGES_BYTES_MAX) {
                     Some(rows) => {
                         bytes += bytes_of(&rows);
-                        frames.push(changelog.go_on(log, epoch, view, rows, self.changes_min)?);
+                        frames.push(changelog.go_on(&self.snapshots, epoch, view, rows, self.changes_min)?);
                     }
-                    None => changelog.begin(log, epoch, view)?,
+                    None => changelog.begin(&*self.log, epoch, view)?,
                 }
             }
             view_record.changelog.clone_from(&changelog.place);
@@ -107,34 +117,48 @@ impl Changelogs {
 }
 
 impl Changelog {
-    /// Takes an epoch's changes, whose frame it gives, and a snapshot when it is due.
+    /// Takes an epoch's changes, whose frame it gives, and lets a snapshot be written when it is due.
     fn go_on(
         &mut self,
-        log: &dyn EventLog,
+        snapshots: &Snapshots,
         epoch: Epoch,
         view: &ViewRows,
         rows: RecordBatch,
         changes_min: u64,
     ) -> Result<FrameToAppend, RuntimeError> {
-        let added = rows.num_rows() as u64;
-        let changes = self.place.as_ref().map_or(0, |place| place.changes.end.0 - place.changes.start.0);
-        let is_due = changes + added > changes_min.max(SNAPSHOT_EVERY * view.len() as u64);
-        let snapshot = if is_due { Some(self.snapshot(log, epoch, view)?) } else { None };
-        if let Some(place) = &mut self.place {
-            place.changes.end.0 += added;
-            if let Some(snapshot) = snapshot {
-                place.changes.start = place.changes.end;
-                place.snapshot = snapshot;
+        let Self { topic, layout, place, coming } = self;
+        if let Some(place) = place {
+            if let Some(Coming { snapshot, changes }) = coming {
+                match snapshot.try_recv() {
+                    Ok(snapshot) => {
+                        (place.snapshot, place.changes.start) = (snapshot?, *changes);
+                        *coming = None;
+                    }
+                    Err(TryRecvError::Empty) => {}
+                    Err(TryRecvError::Disconnected) => *coming = None,
+                }
+            }
+            place.changes.end.0 += rows.num_rows() as u64;
+            let changes = place.changes.end.0 - place.changes.start.0;
+            if coming.is_none() && changes > changes_min.max(SNAPSHOT_EVERY * view.len() as u64) {
+                let job = Job { topic: topic.clone(), layout: layout.clone(), epoch, view: view.clone() };
+                *coming = Some(Coming { snapshot: snapshots.write(job), changes: place.changes.end });
             }
         }
-        Ok(frame(&self.topic, CHANGES, rows))
+        Ok(frame(topic, CHANGES, rows))
     }
 
-    /// Begins a generation with a snapshot.
+    /// Begins a generation with a snapshot, which is durable when this returns.
     fn begin(&mut self, log: &dyn EventLog, epoch: Epoch, view: &ViewRows) -> Result<(), RuntimeError> {
-        let (topic, tail) = (self.topic.id, log.tail(self.topic.id, CHANGES));
-        let snapshot = self.snapshot(log, epoch, view)?;
-        self.place = Some(ChangelogPlace { topic, since: epoch, snapshot, changes: tail..tail });
+        if let Some(coming) = self.coming.take() {
+            // Two at once would stand in each other's rows. What becomes of this one is nobody's business any more.
+            let _ = coming.snapshot.recv();
+        }
+        let snapshot = write(log, &self.topic, &self.layout, epoch, view, || true)?;
+        // Changes of earlier epochs may be on their way still.
+        log.append(Append { frames: Vec::new() })?.wait()?;
+        let tail = log.tail(self.topic.id, CHANGES);
+        self.place = Some(ChangelogPlace { topic: self.topic.id, since: epoch, snapshot, changes: tail..tail });
         Ok(())
     }
 
@@ -146,29 +170,6 @@ impl Changelog {
             several => consolidate(&ChangeBatch::concat(self.layout.view(), several)?)?,
         };
         Ok(Some(self.layout.store(&changes, epoch, self.topic.schema.arrow())?))
-    }
-
-    /// Appends all rows of a view, and waits for it; gives their places.
-    fn snapshot(
-        &self,
-        log: &dyn EventLog,
-        epoch: Epoch,
-        view: &ViewRows,
-    ) -> Result<std::ops::Range<Offset>, RuntimeError> {
-        let start = log.tail(self.topic.id, SNAPSHOTS);
-        let (mut end, mut pending) = (start, Vec::new());
-        let mut cursor = view.cursor(&[])?;
-        while let Some(rows) = view.read(&mut cursor, SNAPSHOT_ROWS)? {
-            let rows = self.layout.store(&ChangeBatch::inserts(rows), epoch, self.topic.schema.arrow())?;
-            for rows in in_parts(rows) {
-                end.0 += rows.num_rows() as u64;
-                pending.push(log.append(Append { frames: vec![frame(&self.topic, SNAPSHOTS, rows)] })?);
-            }
-        }
-        for pending in pending {
-            pending.wait()?;
-        }
-        Ok(start..end)
     }
 }
 
@@ -189,20 +190,10 @@ fn topic_of(log: &dyn EventLog, view: &str, avsc: &str) -> Result<TopicDef, Runt
     Ok(log.ensure_topic(&name, avsc, TopicSchema::NO_ENVELOPE)?)
 }
 
-fn frame(topic: &TopicDef, partition: PartitionId, rows: RecordBatch) -> FrameToAppend {
+pub(super) fn frame(topic: &TopicDef, partition: PartitionId, rows: RecordBatch) -> FrameToAppend {
     FrameToAppend { topic: topic.id, partition, schema: topic.schema_id, event_times: None, rows }
 }
 
-fn bytes_of(rows: &RecordBatch) -> usize {
+pub(super) fn bytes_of(rows: &RecordBatch) -> usize {
     rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
-}
-
-/// Rows in parts that one append takes, as far as a single row does.
-fn in_parts(rows: RecordBatch) -> Vec<RecordBatch> {
-    let count = rows.num_rows();
-    if count < 2 || bytes_of(&rows) <= APPEND_BYTES_MAX {
-        return vec![rows];
-    }
-    let halves = [rows.slice(0, count / 2), rows.slice(count / 2, count - count / 2)];
-    halves.into_iter().flat_map(in_parts).collect()
 }

@@ -43,7 +43,10 @@ pub(crate) fn restore(
             && let SinkTarget::View(name) = &sink.target
             && let Some(view) = views.get_mut(name)
         {
-            rows(&runs, id, 0, &node.schema, |batch| Ok(view.apply(&batch)?))?;
+            rows(&runs, id, 0, &node.schema, |batch| {
+                view.apply(&batch)?;
+                Ok(())
+            })?;
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::pipeline::sources;
 use crate::source::SourceTable;
 use crate::steps::Closer;
 use chalk_catalog::TopicId;
-use chalk_event::{CommitSeq, Epoch, consolidate};
+use chalk_event::{CommitSeq, Epoch};
 use chalk_graph::{Graph, NodeId, NodeKind, SinkTarget};
 use chalk_log::{Commit, EventLog};
 use chalk_store::Storage;
@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
         self.late += output.late.len() as u64;
         for (node, changes) in output.sinks {
             if let Some(view) = self.names.get(&node).and_then(|name| self.views.get_mut(name)) {
-                view.apply(&consolidate(&changes)?)?;
+                view.apply(&changes)?;
             }
         }
         Ok(())
