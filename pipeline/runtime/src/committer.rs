@@ -1,7 +1,7 @@
 //! The committer thread: derived events, views' changes and the journal record in one commit, then the views.
 
 use crate::changelog::{Changelogs, EpochChanges};
-use crate::checkpoint::{EngineState, Saving, View};
+use crate::checkpoint::{EngineState, Saving, ViewChange};
 use crate::delivery::Delivery;
 use crate::engine::{Computed, EpochOutput};
 use crate::error::RuntimeError;
@@ -16,7 +16,7 @@ use chalk_graph::NodeId;
 use chalk_ingest::Door;
 use chalk_log::{Append, FrameToAppend};
 use chalk_store::fail::{Point, pass};
-use chalk_view::{Publisher, Snapshot};
+use chalk_view::{Publisher, Snapshot, ViewRows};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,7 +54,7 @@ impl Target {
 /// What a checkpoint is made of: state of the engine and of views, as of one epoch.
 pub(crate) struct CheckpointParts {
     pub(crate) engine: EngineState,
-    pub(crate) views: BTreeMap<NodeId, View>,
+    pub(crate) views: BTreeMap<NodeId, ViewChange>,
 }
 
 pub(crate) struct Committer {
@@ -70,8 +70,8 @@ pub(crate) struct Committer {
     // state
     pub(crate) journal: ViewJournal,
     pub(crate) changelogs: Changelogs,
-    /// What changed in views since the last checkpoint.
-    pub(crate) changed_views: BTreeMap<NodeId, View>,
+    /// Views as of the last checkpoint, by name.
+    pub(crate) saved_views: BTreeMap<String, ViewRows>,
     pub(crate) snapshot: Snapshot,
     /// Commits of derived events that the views do not show yet: the last input before their epoch, and the commit.
     pub(crate) unsettled: VecDeque<(CommitSeq, CommitSeq)>,
@@ -105,7 +105,7 @@ impl Committer {
         let (sinks, late) = (std::mem::take(&mut output.sinks), std::mem::take(&mut output.late));
         if self.saver.as_ref().is_some_and(|(_, saving)| saving.has_failed()) {
             self.saver = None;
-            self.changed_views.clear();
+            self.saved_views.clear();
         }
         let given_before = self.committed.is_some_and(|committed| upto <= committed);
         // Epochs that an earlier run committed are recorded; where it stopped, views may differ by what their queries are now.
@@ -120,10 +120,7 @@ impl Committer {
                     if let Some(view) = self.snapshot.views.get_mut(name) {
                         let changes = view.apply(&changes)?;
                         if is_told && !changes.is_empty() {
-                            changed.entry(name.clone()).or_default().push(changes.clone());
-                        }
-                        if self.saver.is_some() {
-                            self.changed_views.entry(node).or_default().push(changes);
+                            changed.entry(name.clone()).or_default().push(changes);
                         }
                     }
                 }
@@ -199,10 +196,20 @@ impl Committer {
             if let Some((_, saving)) = self.saver.take() {
                 saving.done(false);
             }
-            self.changed_views.clear();
+            self.saved_views.clear();
             return;
         }
-        let views = std::mem::take(&mut self.changed_views);
+        let mut views = BTreeMap::new();
+        for (&node, target) in &self.targets {
+            let Target::View(name) = target else { continue };
+            let (Some(saved), Some(now)) = (self.saved_views.get_mut(name), self.snapshot.views.get(name)) else {
+                continue;
+            };
+            if (saved.len(), saved.hash()) != (now.len(), now.hash()) {
+                let before = std::mem::replace(saved, now.clone());
+                views.insert(node, ViewChange { before, now: now.clone() });
+            }
+        }
         let parts = CheckpointParts { engine, views };
         if let Some((saver, _)) = &self.saver
             && saver.send(parts).is_err()

@@ -220,6 +220,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         time: None,
         stats: Arc::clone(&stats),
     };
+    let saved_views = if saver.is_some() { begin.snapshot.views.clone() } else { BTreeMap::new() };
     let committer = Committer {
         pipeline: pipeline.name.clone(),
         door: Arc::clone(door),
@@ -229,7 +230,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         saver,
         journal: ViewJournal::new(last),
         changelogs,
-        changed_views: BTreeMap::new(),
+        saved_views,
         snapshot: begin.snapshot,
         unsettled: unsettled.into_iter().collect(),
         stats: Arc::clone(&stats),

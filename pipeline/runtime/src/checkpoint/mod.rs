@@ -44,7 +44,7 @@ pub(crate) use pace::Paced;
 pub use reread::topics_read_again;
 pub(crate) use reread::{is_reread, reread};
 pub(crate) use restore::{restore, restore_watermarks};
-pub(crate) use save::{Saver, Saving, View};
+pub(crate) use save::{Saver, Saving, ViewChange};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;

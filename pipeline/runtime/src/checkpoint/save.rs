@@ -12,6 +12,7 @@ use chalk_operators::GroupState;
 use chalk_store::Storage;
 use chalk_store::fail::{Point, pass};
 use chalk_store::runs::{Change, Run, RunSet, RunWriter};
+use chalk_view::ViewRows;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,8 +21,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-/// What has changed in a view since the checkpoint before.
-pub(crate) type View = Vec<ChangeBatch>;
+/// A view as of a checkpoint and as of the one before.
+#[derive(Debug)]
+pub(crate) struct ViewChange {
+    pub(crate) before: ViewRows,
+    pub(crate) now: ViewRows,
+}
 
 /// How the checkpoint thread is doing.
 ///
@@ -98,6 +103,7 @@ pub(crate) struct Saver {
 enum Part {
     Rows { schema: SchemaRef, batches: Vec<ChangeBatch> },
     Groups(Vec<GroupState>),
+    View(ViewChange),
 }
 
 impl Saver {
@@ -134,7 +140,7 @@ impl Saver {
     pub(crate) fn save(
         &mut self,
         state: EngineState,
-        views: BTreeMap<NodeId, View>,
+        views: BTreeMap<NodeId, ViewChange>,
         again: &dyn Fn(&CheckpointError) -> bool,
     ) -> Result<(), CheckpointError> {
         let EngineState { epoch, upto, watermarks, inputs, groups } = state;
@@ -148,10 +154,7 @@ impl Saver {
             groups.sort_unstable_by(|left, right| left.key.cmp(&right.key));
             parts.insert((node, 0), Part::Groups(groups));
         }
-        for (node, batches) in views {
-            let schema = Arc::clone(&self.graph.node(node).schema);
-            parts.insert((node, 0), Part::Rows { schema, batches });
-        }
+        parts.extend(views.into_iter().map(|(node, change)| ((node, 0), Part::View(change))));
         if !parts.is_empty() {
             pass(Point::CheckpointBeforeRun);
             let run = until_room(again, || self.write_run(&parts))?;
@@ -222,6 +225,11 @@ impl Saver {
                         push(prefix, &group.key, group.state.as_deref().map_or(Change::Delete, Change::Put))?;
                     }
                 }
+                Part::View(ViewChange { before, now }) => {
+                    for (row, weight) in now.encoded_changes_since(before) {
+                        push(prefix, row, Change::Add(weight))?;
+                    }
+                }
                 Part::Rows { schema, batches } => {
                     if schema.fields().is_empty() {
                         return Err(CheckpointError::Unknown(format!("rows without columns at node {}", node.0)));
@@ -257,7 +265,7 @@ fn collected(groups: &Receiver<SavedGroups>) -> Result<BTreeMap<NodeId, Vec<Grou
     Err(CheckpointError::Incomplete)
 }
 
-/// The sum of the weights of each row, where it is not 0, by the rows' bytes. Most rows of a view come and go again between two
+/// The sum of the weights of each row, where it is not 0, by the rows' bytes. Many rows come and go again between two
 /// checkpoints: they are not sorted.
 fn sums<'a>(rows: impl Iterator<Item = (&'a [u8], i64)>) -> Vec<(&'a [u8], i64)> {
     let mut sums: HashMap<&[u8], i64> = HashMap::new();

@@ -22,12 +22,7 @@ impl ViewRows {
     ) -> Result<Option<ChangeBatch>, ViewError> {
         let prefix = self.cursor(prefix)?.prefix;
         let (mut rows, mut weights) = (Vec::new(), Vec::new());
-        for item in before.rows.diff(&self.rows) {
-            let (row, weight) = match item {
-                DiffItem::Add(row, count) => (row, *count),
-                DiffItem::Remove(row, count) => (row, -count),
-                DiffItem::Update { old: (_, old), new: (row, new) } => (row, new - old),
-            };
+        for (row, weight) in self.diff(before) {
             if row.starts_with(&prefix) {
                 if rows.len() == rows_max {
                     return Ok(None);
@@ -44,6 +39,20 @@ impl ViewRows {
             RecordBatch::try_new(Arc::clone(&self.schema), columns)
         };
         Ok(Some(ChangeBatch::weighted(rows.map_err(self.arrow())?, weights)))
+    }
+
+    /// The consolidated changes that lead from `before`, an earlier snapshot of the same view, to this one, as row encodings of whole
+    /// rows, in their order, with weights.
+    pub fn encoded_changes_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a [u8], i64)> {
+        self.diff(before).map(|(row, weight)| (&**row, weight))
+    }
+
+    fn diff<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a Arc<[u8]>, i64)> {
+        before.rows.diff(&self.rows).map(|item| match item {
+            DiffItem::Add(row, count) => (row, *count),
+            DiffItem::Remove(row, count) => (row, -count),
+            DiffItem::Update { old: (_, old), new: (row, new) } => (row, new - old),
+        })
     }
 }
 
