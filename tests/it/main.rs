@@ -4,6 +4,7 @@ mod architecture;
 mod boards;
 mod changelog;
 mod commands;
+mod copies;
 mod crash;
 mod demo;
 mod docs;
@@ -14,6 +15,8 @@ mod log_tools;
 mod looking;
 mod program;
 mod restart;
+#[cfg(feature = "s3")]
+mod s3;
 mod soak;
 mod sql_errors;
 mod stored;

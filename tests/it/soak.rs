@@ -273,6 +273,8 @@ fn folder() -> Folder {
         folder.write(&format!("schemas/{name}.avsc"), text);
     }
     folder.write("sql/soak.sql", SQL);
+    std::fs::create_dir(folder.path("data")).expect("a folder");
+    folder.chalk(&["checkpoint", "keep-in", "copies", "--data", "data"]).done();
     folder
 }
 
@@ -312,6 +314,10 @@ impl Soak {
             Err(said) => check_end(end, &said),
         }
         check_directory(&self.folder);
+        // Now and then the machine has lost its checkpoints, and the next start takes a copy.
+        if self.kills % 5 == 3 {
+            std::fs::remove_dir_all(self.folder.path("data/checkpoints")).expect("checkpoints");
+        }
         let server = self.folder.serve(&RUN);
         let ticks = check_server(&server.client, &self.sent);
         // All of a directory's files are read for this.

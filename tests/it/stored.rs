@@ -7,8 +7,10 @@ use crate::workspace::root;
 use arrow::array::RecordBatch;
 use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray, UInt64Array, new_null_array};
 use arrow::datatypes::{DataType, Int64Type};
-use chalk_catalog::{TopicDef, TopicSchema};
-use chalk_event::{CommitSeq, EventTime, IngestTime, PartitionId};
+use chalk_catalog::{
+    ChangelogPlace, ControlEvent, EpochViews, Journal, SystemTopic, TopicDef, TopicId, TopicSchema, ViewRecord,
+};
+use chalk_event::{CommitSeq, Epoch, EventTime, IngestTime, Offset, PartitionId};
 use chalk_log::{Append, CommitLog, EventLog, FrameToAppend, Holder, Keep, LogOptions, Retention};
 use chalk_store::LocalFiles;
 use chalk_store::objects::LocalObjects;
@@ -23,6 +25,14 @@ const AVSC: &str = r#"{"event_type":"note","partitions":2,"fields":[
 
 fn golden(name: &str) -> PathBuf {
     root().join("tests/golden").join(name)
+}
+
+/// Copies a log's files to where golden files are.
+fn keep_log(made: &Path, folder: &Path) {
+    std::fs::create_dir_all(folder).expect("a folder");
+    for file in std::fs::read_dir(made.join("log")).expect("a log").flatten() {
+        std::fs::copy(file.path(), folder.join(file.file_name())).expect("a copy");
+    }
 }
 
 /// Copies a folder of golden files to where it can be written to; makes it first when that is asked for and it is not there.
@@ -84,10 +94,7 @@ fn a_log_of_format_2_is_read_and_gone_on_with() {
     let copy = copied("log-2", |folder| {
         let made = tempfile::tempdir().expect("a temporary folder");
         append_all(&open(made.path()), 0);
-        std::fs::create_dir_all(folder).expect("a folder");
-        for file in std::fs::read_dir(made.path().join("log")).expect("a log").flatten() {
-            std::fs::copy(file.path(), folder.join(file.file_name())).expect("a copy");
-        }
+        keep_log(made.path(), folder);
     });
     let mut segments = 0;
     chalk_log::verify(copy.path(), |report| {
@@ -110,6 +117,76 @@ fn a_log_of_format_2_is_read_and_gone_on_with() {
         next += rows;
     }
     assert_eq!(next, 2 * all);
+}
+
+/// Records of the journal as builds have written them one after the other: without views, with their hashes, with their changelogs; and
+/// those of sinks and bounded sources.
+fn records() -> Vec<ControlEvent> {
+    let epoch = |epoch: u64, views| ControlEvent::EpochCommitted {
+        pipeline: "project".to_owned(),
+        epoch: Epoch(epoch),
+        upto: CommitSeq(epoch * 2),
+        views,
+    };
+    let view = |name: &str, rows: u64, changelog| {
+        let hash = format!("{:032x}", rows * 0x9e37_79b9_7f4a_7c15);
+        (name.to_owned(), ViewRecord { hash, rows, changelog })
+    };
+    let place = |from: u64| {
+        let (snapshot, changes) = (Offset(from)..Offset(from + 3), Offset(from + 3)..Offset(from + 9));
+        Some(ChangelogPlace { topic: TopicId(1001), since: Epoch(2), snapshot, changes })
+    };
+    let views =
+        |complete, views: Vec<(String, ViewRecord)>| Some(EpochViews { complete, views: views.into_iter().collect() });
+    vec![
+        epoch(1, None),
+        ControlEvent::SourceRead { table: "answers".to_owned(), position: 5_000_000_000, lines: 31 },
+        epoch(2, views(true, vec![view("marks", 7, None), view("boards", 2, None)])),
+        ControlEvent::SinkCommitted {
+            pipeline: "project".to_owned(),
+            sink: "late \"rows\"".to_owned(),
+            epoch: Epoch(2),
+            upto: CommitSeq(4),
+            state: "{\"files\":3}".to_owned(),
+        },
+        epoch(3, views(false, vec![view("marks", 9, place(0))])),
+        epoch(4, views(true, vec![view("marks", 11, place(9)), view("boards", 2, place(100))])),
+        epoch(5, views(false, vec![view("boards", 3, place(200))])),
+    ]
+}
+
+#[test]
+fn a_journal_of_earlier_builds_is_read_and_gone_on_with() {
+    // Each record in a segment of its own, so that footers have what the journal came to as well.
+    let append = |log: &CommitLog, record: &ControlEvent| {
+        let frames = vec![log.control_frame(record).expect("a frame")];
+        log.append(Append { frames }).and_then(|pending| pending.wait()).expect("a durable append");
+        log.seal().expect("a sealed segment");
+    };
+    let copy = copied("journal-1", |folder| {
+        let made = tempfile::tempdir().expect("a temporary folder");
+        let log = open(made.path());
+        records().iter().for_each(|record| append(&log, record));
+        drop(log);
+        keep_log(made.path(), folder);
+    });
+    let journal = |records: &[ControlEvent]| {
+        let mut journal = Journal::default();
+        records.iter().for_each(|record| journal.apply(record));
+        journal
+    };
+    let log = open(copy.path());
+    assert_eq!(log.control_events(SystemTopic::Journal.id()).expect("records"), records());
+    assert_eq!(log.journal(), journal(&records()));
+    let boards = &log.journal().pipelines["project"].views.clone().expect("known views")["boards"];
+    assert_eq!((boards.rows, boards.changelog.as_ref().map(|place| place.changes.end)), (3, Some(Offset(209))));
+    let mut more = records();
+    more.push(records().remove(4));
+    append(&log, &more[7]);
+    drop(log);
+    let again = open(copy.path());
+    assert_eq!(again.control_events(SystemTopic::Journal.id()).expect("records"), more);
+    assert_eq!(again.journal(), journal(&more));
 }
 
 /// Copies a folder and those in it.

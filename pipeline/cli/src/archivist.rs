@@ -106,6 +106,12 @@ impl Work {
         let retention = self.retention()?;
         let mut needs = needs(&self.data);
         needs.push(Need { who: "the running pipeline".to_owned(), after: self.pipeline.snapshot().upto });
+        if self.log.history().is_none()
+            && let Some(copies) = self.pipeline.status().checkpoint.copies
+        {
+            let who = format!("a start from the copy of a checkpoint in {}", copies.place);
+            needs.push(Need { who, after: copies.last.map_or(CommitSeq(0), |(_, upto)| upto) });
+        }
         if let Some(topic) = self.read_again.first().filter(|_| self.log.history().is_none()) {
             let who = format!("a start, which reads topic '{topic}' from its beginning,");
             needs.push(Need { who, after: CommitSeq(0) });

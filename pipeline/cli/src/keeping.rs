@@ -1,5 +1,5 @@
-//! What a data directory keeps and where: `keeping.json`, format 1. Without the file everything is kept for ever, and history in the
-//! directory's own `history/`.
+//! What a data directory keeps and where: `keeping.json`, format 2. Without the file everything is kept for ever, history in the
+//! directory's own `history/`, and checkpoints are copied nowhere. Format 1 has no `checkpoints`.
 
 use crate::error::CliError;
 use chalk_log::{Keep, Retention};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const FILE: &str = "keeping.json";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// In the place of a topic's name: those that are not named.
 pub(crate) const OTHERS: &str = "*";
 
@@ -24,6 +24,9 @@ pub(crate) struct Keeping {
     /// Where history is.
     #[serde(default)]
     pub(crate) history: HistoryPlace,
+    /// Where checkpoints are copied to: a directory, or behind a URL.
+    #[serde(default)]
+    pub(crate) checkpoints: Option<String>,
     /// By topic.
     #[serde(default)]
     pub(crate) retention: BTreeMap<String, Limits>,
@@ -64,7 +67,7 @@ impl Limits {
 
 impl Default for Keeping {
     fn default() -> Self {
-        Self { format: FORMAT, history: HistoryPlace::Here, retention: BTreeMap::new() }
+        Self { format: FORMAT, history: HistoryPlace::Here, checkpoints: None, retention: BTreeMap::new() }
     }
 }
 
@@ -97,7 +100,8 @@ impl Keeping {
 
     pub(crate) fn write(&self, data: &Path) -> Result<(), CliError> {
         let failed = |error: &dyn std::error::Error| CliError::other(error.to_string());
-        let json = serde_json::to_string_pretty(self).map_err(|error| failed(&error))?;
+        let json =
+            serde_json::to_string_pretty(&Self { format: FORMAT, ..self.clone() }).map_err(|error| failed(&error))?;
         let files = LocalFiles::existing(data).map_err(|error| failed(&error))?;
         files.replace(FILE, format!("{json}\n").as_bytes()).map_err(|error| failed(&error))
     }
@@ -109,7 +113,12 @@ impl Keeping {
             HistoryPlace::Here => data.join("history").display().to_string(),
             HistoryPlace::At(place) => place.clone(),
         };
-        open_objects(&place).map(Some).map_err(|error| CliError::other(error.to_string()))
+        open(&place).map(Some)
+    }
+
+    /// Where checkpoints are copied to, opened.
+    pub(crate) fn copies(&self) -> Result<Option<Arc<dyn Objects>>, CliError> {
+        self.checkpoints.as_deref().map(open).transpose()
     }
 
     pub(crate) fn retention(&self) -> Retention {
@@ -117,6 +126,19 @@ impl Keeping {
         let named = self.retention.iter().filter(|(topic, _)| *topic != OTHERS);
         Retention { others, topics: named.map(|(topic, limits)| (topic.clone(), limits.keep())).collect() }
     }
+}
+
+fn open(place: &str) -> Result<Arc<dyn Objects>, CliError> {
+    open_objects(place).map_err(|error| CliError::other(error.to_string()))
+}
+
+/// A place for objects as users say it, as it is written down: a server may run elsewhere.
+pub(crate) fn place_named(text: &str) -> Result<String, CliError> {
+    if text.contains("://") {
+        return open(text).map(|_| text.to_owned());
+    }
+    let path = std::path::absolute(text).map_err(|error| CliError::other(error.to_string()))?;
+    Ok(path.display().to_string())
 }
 
 /// `7d`: so many seconds.
@@ -162,13 +184,20 @@ mod tests {
         let limits = Limits { log_age_seconds: Some(60), log_bytes: None, history_age_seconds: Some(7) };
         let keeping = Keeping {
             history: HistoryPlace::At("s3://school/history".to_owned()),
+            checkpoints: Some("/mnt/checkpoints".to_owned()),
             retention: BTreeMap::from([("marks".to_owned(), limits)]),
             ..Keeping::default()
         };
         keeping.write(folder.path()).expect("a folder");
         assert_eq!(Keeping::read(folder.path()).expect("a file"), keeping);
+        std::fs::write(folder.path().join(FILE), r#"{"format":1,"history":"off"}"#).expect("a folder");
+        let earlier = Keeping::read(folder.path()).expect("a file of an earlier build");
+        assert_eq!((&earlier.history, &earlier.checkpoints), (&HistoryPlace::Off, &None));
+        earlier.write(folder.path()).expect("a folder");
+        let written = std::fs::read_to_string(folder.path().join(FILE)).expect("a file");
+        assert!(written.contains(r#""format": 2"#), "{written}");
         for (text, expected) in [
-            (r#"{"format":2}"#, "use a newer chalk"),
+            (r#"{"format":3}"#, "use a newer chalk"),
             ("{", "cannot be used"),
             (r#"{"format":1,"x":1}"#, "unknown field"),
         ] {

@@ -145,7 +145,8 @@ impl Node {
     fn start(files: &ProjectFiles, data: &Path, command: &str, quiet: bool, tuning: Tuning) -> Result<Self, CliError> {
         let (project, functions) = Self::plan(files)?;
         let holder = Holder { pid: std::process::id(), command: format!("chalk {command}"), http: None, pg: None };
-        let history = Keeping::read(data)?.objects(data)?;
+        let keeping = Keeping::read(data)?;
+        let history = keeping.objects(data)?;
         let log_options = LogOptions { history, ..tuning.log() };
         let commit_log = Arc::new(CommitLog::open(data, &holder, log_options)?);
         let log: Arc<dyn EventLog> = Arc::clone(&commit_log) as _;
@@ -174,6 +175,7 @@ impl Node {
                 interval: tuning.checkpoint_interval_ms.map_or(CHECKPOINT_INTERVAL, Duration::from_millis),
                 // A run that leaves files alone does not know how far they were written.
                 write: !quiet,
+                copies: keeping.copies()?,
             }),
         };
         let name = PIPELINE.to_owned();

@@ -31,8 +31,8 @@ mod stats;
 mod steps;
 
 pub use changelog::{At, Past, as_of, changes_between};
-pub use checkpoint::{CheckpointReport, Checkpoints, topics_read_again};
+pub use checkpoint::{CheckpointReport, Checkpoints, CopyReport, topics_read_again};
 pub use error::RuntimeError;
 pub use pipeline::{Handle, Options, Pipeline, start};
 pub use replay::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified, replay, verify};
-pub use stats::{CheckpointStatus, SinkStatus, Status};
+pub use stats::{CheckpointStatus, CopiesStatus, SinkStatus, Status};

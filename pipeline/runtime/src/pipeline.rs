@@ -2,7 +2,8 @@
 
 use crate::changelog::Changelogs;
 use crate::checkpoint::{
-    CheckpointError, Checkpoints, Manifest, Paced, Saver, Saving, fingerprint, reread, restore, restore_watermarks,
+    CheckpointError, Checkpoints, Copier, Manifest, Paced, Saver, Saving, choose, fingerprint, reread, restore,
+    restore_watermarks,
 };
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
@@ -23,7 +24,7 @@ use chalk_view::{Publisher, Snapshot, ViewRows};
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -74,6 +75,8 @@ pub struct Handle {
     engine: Mutex<Vec<JoinHandle<()>>>,
     readers: Mutex<Vec<JoinHandle<()>>>,
     saving: Option<Arc<Saving>>,
+    /// As long as it is there, checkpoints are copied.
+    copying: Mutex<Option<Sender<()>>>,
 }
 
 impl Handle {
@@ -148,6 +151,7 @@ impl Handle {
         if let Some(saving) = &self.saving {
             saving.stop();
         }
+        drop(lock(&self.copying).take());
         for thread in std::mem::take(&mut *lock(&self.engine)) {
             // A panic of the thread has been reported where it happened.
             let _ = thread.join();
@@ -241,6 +245,17 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         spawn("committer", &failure, move || committer.run(&computed))?,
     ];
     threads.extend(saver_thread);
+    let mut copying = None;
+    if let Some(Checkpoints { storage, write: true, copies: Some(objects), .. }) = &options.checkpoints {
+        let copier = Copier::new(Arc::clone(storage), Arc::clone(objects), Arc::clone(&log));
+        let (go_on, stopped) = channel();
+        let stats = Arc::clone(&stats);
+        threads.push(spawn("copies", &failure, move || {
+            copier.run(&stopped, &stats);
+            Ok(())
+        })?);
+        copying = Some(go_on);
+    }
     let mut readers = Vec::new();
     for (_, node) in pipeline.graph.iter() {
         if let NodeKind::Source(source) = &node.kind
@@ -257,7 +272,8 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     }
     let durable = log.durable();
     let (engine, readers) = (Mutex::new(threads), Mutex::new(readers));
-    Ok(Handle { snapshots, durable, stop, drained, stats, failure, engine, readers, saving })
+    let copying = Mutex::new(copying);
+    Ok(Handle { snapshots, durable, stop, drained, stats, failure, engine, readers, saving, copying })
 }
 
 /// An epoch that no earlier run has shown views of: each one after the last record took a commit, but for a run's first and its last.
@@ -287,25 +303,23 @@ impl Begin {
             return Self::from_nothing(pipeline, log, options, stats);
         };
         let fingerprint = fingerprint(&pipeline.graph, &pipeline.identity);
-        let durable = *log.durable().borrow();
-        let found = Self::find(checkpoints, &fingerprint, durable).and_then(|manifest| {
-            let restored = |manifest: Manifest| {
-                let begin = Self::restored(&manifest, checkpoints, pipeline, log, options, stats);
-                begin.map(|begin| (begin, manifest)).map_err(|error| error.to_string())
-            };
-            manifest.map(restored).transpose()
+        let choice = choose(checkpoints, &fingerprint, &**log, &|manifest| {
+            Self::restored(manifest, checkpoints, pipeline, log, options, stats)
         });
-        let place = |(_, manifest): &(Self, Manifest)| (Epoch(manifest.epoch), CommitSeq(manifest.upto));
-        stats.started(found.as_ref().map(|found| found.as_ref().map(place)).map_err(Clone::clone));
-        let (mut begin, manifest) = match found {
-            Ok(Some(found)) => found,
-            Ok(None) | Err(_) => {
+        stats.started(choice.place(), choice.discarded);
+        if let Some(objects) = &checkpoints.copies {
+            stats.copies_are_in(objects.location(), choice.is_copy);
+        }
+        let (manifest, mut begin) = match choice.found {
+            Some(found) => found,
+            None => {
+                let manifest = Manifest::new(fingerprint);
                 if checkpoints.write {
-                    // No later start may go on from it: it could be ahead of a sink that gets everything again.
-                    Manifest::remove(&*checkpoints.storage)
-                        .map_err(|error| RuntimeError::Checkpoint(error.to_string()))?;
+                    // No later start may go on from what there is: it could be ahead of a sink that gets everything again.
+                    let failed = |error: CheckpointError| RuntimeError::Checkpoint(error.to_string());
+                    manifest.begin_anew(&*checkpoints.storage).map_err(failed)?;
                 }
-                (Self::from_nothing(pipeline, log, options, stats)?, Manifest::new(fingerprint))
+                (manifest, Self::from_nothing(pipeline, log, options, stats)?)
             }
         };
         if checkpoints.write {
@@ -339,20 +353,6 @@ impl Begin {
         })
     }
 
-    /// The last checkpoint, if it is of this graph and log; why it cannot be used, if that is surprising.
-    fn find(checkpoints: &Checkpoints, fingerprint: &str, durable: CommitSeq) -> Result<Option<Manifest>, String> {
-        let Some(manifest) = Manifest::read(&*checkpoints.storage).map_err(|error| error.to_string())? else {
-            return Ok(None);
-        };
-        if manifest.fingerprint != fingerprint {
-            return Err("it was made by another version of the pipeline".to_owned());
-        }
-        if CommitSeq(manifest.upto) > durable {
-            return Err(format!("it knows commit {}, but the log ends with {durable}", manifest.upto));
-        }
-        Ok(Some(manifest))
-    }
-
     fn restored(
         manifest: &Manifest,
         checkpoints: &Checkpoints,
@@ -366,9 +366,7 @@ impl Begin {
         let mut sources = sources(&pipeline.graph, &**log).map_err(cannot)?;
         let (targets, mut views) = targets(pipeline, log, options, stats).map_err(cannot)?;
         if targets.values().any(Target::begins_anew) {
-            return Err(CheckpointError::Unknown(
-                "a sink that has nothing of what it had: it gets all again".to_owned(),
-            ));
+            return Err(CheckpointError::SinkBeginsAnew);
         }
         restore(manifest, &checkpoints.storage, &mut dataflow, &mut views)?;
         let again = sources.clone();

@@ -43,6 +43,21 @@ pub struct CheckpointStatus {
     pub waits: Option<String>,
     /// Why no more are made.
     pub failed: Option<String>,
+    /// Their copies; `None` when none are made.
+    pub copies: Option<CopiesStatus>,
+}
+
+/// How copies of checkpoints are doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopiesStatus {
+    /// Where they are.
+    pub place: String,
+    /// What the last one knows, as far as one has looked: its epoch and last commit.
+    pub last: Option<(Epoch, CommitSeq)>,
+    /// Whether this run began with one.
+    pub started: bool,
+    /// Why none is made at present. It is tried again.
+    pub failed: Option<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,15 +83,26 @@ impl Stats {
         }
     }
 
-    /// A run begins with a checkpoint, or without.
-    pub(crate) fn started(&self, from: Result<Option<(Epoch, CommitSeq)>, String>) {
+    /// A run begins with a checkpoint, or without; and what was of no use.
+    pub(crate) fn started(&self, from: Option<(Epoch, CommitSeq)>, discarded: Option<String>) {
         let mut checkpoint = lock(&self.checkpoint);
-        match from {
-            Ok(last) => {
-                checkpoint.last = last;
-                checkpoint.started_after = last.map_or(CommitSeq(0), |(_, upto)| upto);
+        checkpoint.last = from;
+        checkpoint.started_after = from.map_or(CommitSeq(0), |(_, upto)| upto);
+        checkpoint.discarded = discarded;
+    }
+
+    /// Checkpoints are copied to this place; whether the run began with a copy.
+    pub(crate) fn copies_are_in(&self, place: String, started: bool) {
+        lock(&self.checkpoint).copies = Some(CopiesStatus { place, started, ..CopiesStatus::default() });
+    }
+
+    /// What the last copy knows, or why it could not be made.
+    pub(crate) fn copied(&self, last: Result<Option<(Epoch, CommitSeq)>, String>) {
+        if let Some(copies) = &mut lock(&self.checkpoint).copies {
+            match last {
+                Ok(last) => (copies.last, copies.failed) = (last, None),
+                Err(why) => copies.failed = Some(why),
             }
-            Err(why) => checkpoint.discarded = Some(why),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::error::{Limit, QueryError, QueryErrorKind};
 use chalk_catalog::{SystemTopic, TopicDef};
 use chalk_event::{NANOS_PER_SECOND, PartitionId};
 use chalk_ingest::Receipt;
+use chalk_runtime::SinkStatus;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -255,6 +256,27 @@ fn pipeline(registry: &mut Registry, app: &App) {
     registry.register("derived_events", "Events that queries derived since the start", counters(derived));
     let refused = ConstCounter::new(status.derived_refused);
     registry.register("derived_events_refused", "Derived rows that were no good events", refused);
+    let checkpoint = &status.checkpoint;
+    let number = |commit: u64| ConstGauge::new(i64::try_from(commit).unwrap_or(i64::MAX));
+    let last = number(checkpoint.last.map_or(0, |(_, upto)| upto.0));
+    registry.register("checkpoint_commit", "The last commit that the newest checkpoint knows", last);
+    let failed = ConstGauge::new(i64::from(checkpoint.failed.is_some()));
+    registry.register("checkpoint_failed", "1 when no more checkpoints are made before the next start", failed);
+    if let Some(copies) = &checkpoint.copies {
+        let last = number(copies.last.map_or(0, |(_, upto)| upto.0));
+        registry.register("checkpoint_copy_commit", "The last commit that the newest copied checkpoint knows", last);
+        let failed = ConstGauge::new(i64::from(copies.failed.is_some()));
+        registry.register("checkpoint_copy_failed", "1 when the last copy failed; it is tried again", failed);
+    }
+    let of_sinks = |value: fn(&SinkStatus) -> f64| {
+        gauges(status.sinks.iter().map(|(sink, status)| (vec![("sink", sink.clone())], value(status))))
+    };
+    let upto = of_sinks(|sink| sink.upto.map_or(0.0, |upto| upto.0 as f64));
+    registry.register("sink_commit", "The last commit whose rows a sink outside the log has", upto);
+    let waits = of_sinks(|sink| f64::from(sink.waits.is_some()));
+    registry.register("sink_waits", "1 while a sink waits for room on its disk", waits);
+    let failed = of_sinks(|sink| f64::from(sink.failed.is_some()));
+    registry.register("sink_failed", "1 when a sink gets no more rows before the next start", failed);
     let now = (app.clock)();
     let seconds = |nanos: i64| nanos as f64 / NANOS_PER_SECOND as f64;
     let known = || {

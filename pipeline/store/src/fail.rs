@@ -60,6 +60,12 @@ points! {
     CheckpointAfterManifest = "checkpoint.after_manifest",
     /// A file that no checkpoint names is removed, others may follow.
     CheckpointAfterRemoval = "checkpoint.after_removal",
+    /// A part of a checkpoint's copy is put, its manifest is not.
+    CopiesAfterPart = "copies.after_part",
+    /// A checkpoint's copy is whole, what it makes needless is still there.
+    CopiesAfterManifest = "copies.after_manifest",
+    /// A copy is given up, parts that it alone named are still there.
+    CopiesAfterRemoval = "copies.after_removal",
     /// An epoch is computed, nothing of it is in the log.
     EpochBeforeJournal = "epoch.before_journal",
     /// An epoch is journalled, views do not show it.

@@ -69,7 +69,7 @@ fn start(directory: &Path, project: &Path, interval: Option<Duration>) -> (Arc<D
     let door = Arc::new(Door::open(Arc::clone(&log), DoorOptions::new(system_clock())).unwrap());
     let checkpoints = interval.map(|interval| {
         let storage = Arc::new(LocalFiles::at(&directory.join("checkpoints")).unwrap());
-        Checkpoints { storage, interval, write: true }
+        Checkpoints { storage, interval, write: true, copies: None }
     });
     let options = Options {
         shards: shards(),

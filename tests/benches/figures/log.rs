@@ -17,33 +17,45 @@ use std::time::{Duration, Instant};
 const AVSC: &str = r#"{"event_type":"note","partitions":2,"fields":[
     {"name":"n","type":"long"},{"name":"text","type":["null","string"]}]}"#;
 
-fn options() -> LogOptions {
+pub(crate) fn options() -> LogOptions {
     LogOptions::new(chalk_cli::system_clock())
 }
 
-fn open(directory: &Path, options: LogOptions) -> (CommitLog, Duration) {
+pub(crate) fn open(directory: &Path, options: LogOptions) -> (CommitLog, Duration) {
     let holder = Holder { pid: std::process::id(), command: "figures".to_owned(), http: None, pg: None };
     let began = Instant::now();
     (CommitLog::open(directory, &holder, options).unwrap(), began.elapsed())
 }
 
-fn notes(log: &dyn EventLog) -> TopicDef {
+pub(crate) fn notes(log: &dyn EventLog) -> TopicDef {
     log.ensure_topic("notes", AVSC, TopicSchema::NO_ENVELOPE).unwrap()
 }
 
 /// Rows of about 600 bytes.
 fn rows(topic: &TopicDef, first: i64, count: usize) -> Append {
+    append_of(topic, first, topic_rows(topic, first, count, answers))
+}
+
+/// Fifty answers, which LZ4 makes a third of.
+pub(crate) fn answers(n: i64) -> String {
+    (0..50).map(|item| format!("\"{}\",", (n * 50 + item) * 7919 % 99_991)).collect()
+}
+
+/// Rows with numbers from `first` on, each with its text.
+pub(crate) fn topic_rows(topic: &TopicDef, first: i64, count: usize, text: fn(i64) -> String) -> RecordBatch {
     let numbers = first..first + count as i64;
-    let answers = |n: i64| (0..50).map(|item| format!("\"{}\",", (n * 50 + item) * 7919 % 99_991)).collect::<String>();
-    let text: ArrayRef = Arc::new(numbers.clone().map(|n| Some(answers(n))).collect::<StringArray>());
-    let event_times = Some((EventTime(numbers.start), EventTime(numbers.end - 1)));
     let columns = vec![
-        Arc::new(Int64Array::from_iter_values(numbers)) as ArrayRef,
-        text,
+        Arc::new(Int64Array::from_iter_values(numbers.clone())) as ArrayRef,
+        Arc::new(numbers.map(|n| Some(text(n))).collect::<StringArray>()),
         new_null_array(&DataType::Utf8, count),
         Arc::new(UInt64Array::from(vec![0; count])),
     ];
-    let rows = RecordBatch::try_new(Arc::clone(topic.schema.arrow()), columns).unwrap();
+    RecordBatch::try_new(Arc::clone(topic.schema.arrow()), columns).unwrap()
+}
+
+/// An append of rows whose numbers begin with `first`.
+pub(crate) fn append_of(topic: &TopicDef, first: i64, rows: RecordBatch) -> Append {
+    let event_times = Some((EventTime(first), EventTime(first + rows.num_rows() as i64 - 1)));
     let partition = PartitionId((first % 2) as u16);
     Append { frames: vec![FrameToAppend { topic: topic.id, partition, schema: topic.schema_id, event_times, rows }] }
 }

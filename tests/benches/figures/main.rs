@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 #![allow(clippy::unwrap_used, reason = "a figure that cannot be taken ends the run")]
 
+mod append;
 mod checkpoints;
 mod history;
 mod log;
@@ -14,6 +15,8 @@ mod machine;
 mod memory;
 mod open_loop;
 mod queries;
+mod recovery;
+mod replay;
 mod start;
 mod throughput;
 mod workload;
@@ -65,17 +68,20 @@ fn default_project() -> PathBuf {
 type Figure = fn(&Wanted);
 
 /// What can be measured.
-const FIGURES: [(&str, Figure); 10] = [
+const FIGURES: [(&str, Figure); 13] = [
     ("start", start::run),
     ("throughput", throughput::run),
     ("checkpoints", checkpoints::run),
     ("open-loop", open_loop::run),
     ("queries", queries::run),
     ("memory", memory::run),
+    ("log-append", append::run),
     ("log-memory", log::memory_over_commits),
     ("log-segments", log::opening_many_segments),
     ("log-syncs", log::syncs_under_load),
     ("history", history::run),
+    ("replay", replay::run),
+    ("recovery", recovery::run),
 ];
 
 fn main() {

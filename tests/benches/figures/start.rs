@@ -35,7 +35,8 @@ pub(crate) fn run(wanted: &Wanted) {
     }
 }
 
-fn fill(wanted: &Wanted, directory: &Path, submissions: u64, runtime: &tokio::runtime::Runtime) {
+/// Runs the project with so many submissions in a directory, and stops.
+pub(crate) fn fill(wanted: &Wanted, directory: &Path, submissions: u64, runtime: &tokio::runtime::Runtime) {
     let (node, _) = open(directory, &wanted.project, runtime);
     let workload = Workload::new(submissions);
     let (sender, waiting) = waiter(node.pipeline.subscribe(), 16);

@@ -4,11 +4,10 @@ use crate::Outcome;
 use crate::command::topics::{bytes_text, counted};
 use crate::command::{DataArgument, table};
 use crate::error::CliError;
-use crate::keeping::{HistoryPlace, Keeping};
+use crate::keeping::{HistoryPlace, Keeping, place_named};
 use crate::node::system_clock;
 use chalk_event::CommitSeq;
 use chalk_log::{CommitLog, EventLog, History as Kept, HistoryFile, Holder, LogOptions};
-use chalk_store::objects::open_objects;
 use serde_json::json;
 
 #[derive(Debug, clap::Subcommand)]
@@ -172,15 +171,7 @@ impl KeepIn {
         keeping.history = match self.place.as_str() {
             "here" => HistoryPlace::Here,
             "off" => HistoryPlace::Off,
-            place if place.contains("://") => {
-                open_objects(place).map_err(|error| CliError::other(error.to_string()))?;
-                HistoryPlace::At(place.to_owned())
-            }
-            // A server may run elsewhere.
-            place => {
-                let path = std::path::absolute(place).map_err(|error| CliError::other(error.to_string()))?;
-                HistoryPlace::At(path.display().to_string())
-            }
+            place => HistoryPlace::At(place_named(place)?),
         };
         let upto = match keeping.objects(data)? {
             Some(objects) => Kept::open(objects)?.upto(),

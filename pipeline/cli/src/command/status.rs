@@ -268,6 +268,16 @@ fn checkpoint_text(checkpoint: &Value) -> String {
     if let Some(why) = checkpoint["failed"].as_str() {
         text.push_str(&format!("; no more are made: {why}"));
     }
+    let copies = &checkpoint["copies"];
+    if let Some(place) = copies["place"].as_str() {
+        match copies["upto"].as_u64() {
+            Some(upto) => text.push_str(&format!("; copied to {place} up to commit {upto}")),
+            None => text.push_str(&format!("; no copy in {place} yet")),
+        }
+    }
+    if let Some(why) = copies["failed"].as_str() {
+        text.push_str(&format!("; the next copy waits: {why}"));
+    }
     text
 }
 

@@ -3,12 +3,15 @@
 use super::CheckpointError;
 use chalk_event::hash_key;
 use chalk_graph::Graph;
-use chalk_store::{Storage, StorageError};
+use chalk_store::Storage;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The newest checkpoint's.
 pub(super) const MANIFEST: &str = "manifest";
+/// Ends the name of a run.
+const RUN: &str = ".run";
 /// The format of manifest, keys and saved groups. Another one is of no use, and costs a start that reads the whole log.
 const FORMAT: u16 = 2;
 
@@ -42,15 +45,30 @@ impl Manifest {
     /// As [`Manifest::read`], of a given name.
     pub(super) fn read_from(storage: &dyn Storage, name: &str) -> Result<Option<Self>, CheckpointError> {
         let Some(bytes) = storage.read(name)? else { return Ok(None) };
-        let damaged = |what: &str| CheckpointError::Manifest(what.to_owned());
-        let text = String::from_utf8(bytes).map_err(|_| damaged("is not text"))?;
-        let (sum, json) = text.split_once('\n').ok_or_else(|| damaged("is cut off"))?;
-        if sum != checksum(json) {
-            return Err(damaged("is damaged: its checksum does not match"));
-        }
-        let manifest: Self =
-            serde_json::from_str(json).map_err(|error| CheckpointError::Manifest(error.to_string()))?;
-        Ok((manifest.format == FORMAT).then_some(manifest))
+        let manifest: Self = decode(&bytes).map_err(CheckpointError::Manifest)?;
+        Ok(manifest.is_of_this_format().then_some(manifest))
+    }
+
+    /// Whether keys and saved groups are as this build writes them.
+    pub(super) fn is_of_this_format(&self) -> bool {
+        self.format == FORMAT
+    }
+
+    /// Whether it is of the beginning of the log: a start begins there although there may be copies of later checkpoints.
+    pub(crate) fn is_beginning(&self) -> bool {
+        self.upto == 0
+    }
+
+    /// The name of the next run.
+    pub(crate) fn next_name(&mut self) -> String {
+        let number = self.next_run;
+        self.next_run += 1;
+        format!("{number:010}{RUN}")
+    }
+
+    /// The number of a run's name.
+    pub(super) fn run_number(name: &str) -> Option<u64> {
+        name.strip_suffix(RUN)?.parse().ok()
     }
 
     /// Makes this the folder's manifest.
@@ -58,17 +76,37 @@ impl Manifest {
         self.write_to(storage, MANIFEST)
     }
 
-    /// Writes it under a given name.
-    pub(super) fn write_to(&self, storage: &dyn Storage, name: &str) -> Result<(), CheckpointError> {
-        let json = serde_json::to_string(self).map_err(|error| CheckpointError::Manifest(error.to_string()))?;
-        Ok(storage.replace(name, format!("{}\n{json}", checksum(&json)).as_bytes())?)
+    /// As [`Manifest::write`], of the beginning of the log; on a full disk the folder is left without a manifest.
+    pub(crate) fn begin_anew(&self, storage: &dyn Storage) -> Result<(), CheckpointError> {
+        match self.write(storage) {
+            Err(error) if error.is_full() => {
+                storage.remove(MANIFEST)?;
+                Ok(storage.sync_directory()?)
+            }
+            written => written,
+        }
     }
 
-    /// Leaves a folder without manifest.
-    pub(crate) fn remove(storage: &dyn Storage) -> Result<(), StorageError> {
-        storage.remove(MANIFEST)?;
-        storage.sync_directory()
+    /// Writes it under a given name.
+    pub(super) fn write_to(&self, storage: &dyn Storage, name: &str) -> Result<(), CheckpointError> {
+        Ok(storage.replace(name, encode(self)?.as_bytes())?)
     }
+}
+
+/// A value as JSON, after a line with its CRC32C.
+pub(super) fn encode(value: &impl Serialize) -> Result<String, CheckpointError> {
+    let json = serde_json::to_string(value).map_err(|error| CheckpointError::Manifest(error.to_string()))?;
+    Ok(format!("{}\n{json}", checksum(&json)))
+}
+
+/// What [`encode`] was given; or what is wrong with the bytes.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not text")?;
+    let (sum, json) = text.split_once('\n').ok_or("is cut off")?;
+    if sum != checksum(json) {
+        return Err("is damaged: its checksum does not match".to_owned());
+    }
+    serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
 fn checksum(json: &str) -> String {

@@ -17,6 +17,8 @@
 //! Earlier checkpoints are thinned, not thrown away: a replay begins with the last one before its end. They share runs with each
 //! other and with the newest one (`kept.rs`, `ladder.rs`).
 //!
+//! They may be copied to an object store, from which a start takes them when the folder is lost or damaged (`copies/`).
+//!
 //! # Keys of a run
 //!
 //! | bytes | are |
@@ -30,6 +32,8 @@
 //! A view's rows stand under the number of its sink. Row encodings sort and decode as long as the schema is the same, which
 //! the manifest's fingerprint sees to.
 
+mod choice;
+mod copies;
 mod kept;
 mod ladder;
 mod manifest;
@@ -38,6 +42,9 @@ mod reread;
 mod restore;
 mod save;
 
+pub(crate) use choice::choose;
+pub(crate) use copies::Copier;
+use copies::{Copies, CopyManifest};
 use kept::Kept;
 pub(crate) use manifest::{Manifest, fingerprint};
 pub(crate) use pace::Paced;
@@ -53,6 +60,7 @@ use chalk_event::{ChangeBatch, CommitSeq, Epoch, Watermark};
 use chalk_graph::NodeId;
 use chalk_operators::GroupState;
 use chalk_store::Storage;
+use chalk_store::objects::Objects;
 use chalk_store::runs::{Run, RunError, RunInfo};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,6 +76,23 @@ pub struct Checkpoints {
     pub interval: Duration,
     /// Whether new ones are made; otherwise the last one is only read.
     pub write: bool,
+    /// Where they are copied to, this log's alone.
+    pub copies: Option<Arc<dyn Objects>>,
+}
+
+/// A copy of a checkpoint on an object store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyReport {
+    /// The epoch whose state it has.
+    pub epoch: Epoch,
+    /// The last commit of that.
+    pub upto: CommitSeq,
+    /// The fingerprint of the graph that it is of.
+    pub graph: String,
+    /// How many runs it has.
+    pub runs: u64,
+    /// What they take.
+    pub bytes: u64,
 }
 
 /// What a checkpoint is made of.
@@ -98,19 +123,39 @@ impl Checkpoints {
         all(storage).map_err(|error| error.to_string())?.into_iter().map(report).collect()
     }
 
+    /// The copies on an object store, newest first.
+    ///
+    /// # Errors
+    /// Why one cannot be read.
+    pub fn list_copies(objects: &Arc<dyn Objects>) -> Result<Vec<CopyReport>, String> {
+        let copies = Copies::until(objects, CommitSeq(u64::MAX)).and_then(Copies::list);
+        let report = |copy: CopyManifest| CopyReport {
+            epoch: Epoch(copy.checkpoint.epoch),
+            upto: CommitSeq(copy.checkpoint.upto),
+            runs: copy.checkpoint.runs.len() as u64,
+            bytes: copy.bytes(),
+            graph: copy.checkpoint.fingerprint,
+        };
+        Ok(copies.map_err(|error| error.to_string())?.into_iter().map(report).collect())
+    }
+
     /// The epoch and last commit of the last checkpoint in a folder, if there is one.
     ///
     /// # Errors
     /// Why it cannot be read.
     pub fn last(storage: &dyn Storage) -> Result<Option<(Epoch, CommitSeq)>, String> {
         let manifest = Manifest::read(storage).map_err(|error| error.to_string())?;
-        Ok(manifest.map(|manifest| (Epoch(manifest.epoch), CommitSeq(manifest.upto))))
+        Ok(manifest
+            .filter(|manifest| !manifest.is_beginning())
+            .map(|manifest| (Epoch(manifest.epoch), CommitSeq(manifest.upto))))
     }
 }
 
 /// The manifests in a folder, newest first.
 fn all(storage: &dyn Storage) -> Result<Vec<Manifest>, CheckpointError> {
-    let Some(newest) = Manifest::read(storage)? else { return Ok(Vec::new()) };
+    let Some(newest) = Manifest::read(storage)?.filter(|manifest| !manifest.is_beginning()) else {
+        return Ok(Vec::new());
+    };
     let kept = Kept::read(storage, &newest)?;
     Ok(std::iter::once(newest).chain(kept.manifests().rev().cloned()).collect())
 }
@@ -170,6 +215,12 @@ pub(crate) enum CheckpointError {
     Reread(String),
     #[error("the manifest {0}")]
     Manifest(String),
+    #[error("a sink has nothing of what it had: it gets all rows again")]
+    SinkBeginsAnew,
+    #[error("{0}")]
+    Copies(String),
+    #[error("the copies at {place} have format {found}, this build reads {known}: use a newer chalk")]
+    NewerCopies { place: String, found: u16, known: u16 },
     #[error("a run names state that the graph does not have: {0}")]
     Unknown(String),
 }

@@ -160,7 +160,7 @@ impl Saver {
             let run = until_room(again, || self.write_run(&parts))?;
             self.runs.push(run);
         }
-        if self.manifest.upto > 0 && self.manifest.upto < upto.0 {
+        if !self.manifest.is_beginning() && self.manifest.upto < upto.0 {
             until_room(again, || self.kept.keep(&*self.storage, &self.manifest))?;
         }
         self.manifest.epoch = epoch.0;
@@ -169,7 +169,7 @@ impl Saver {
             watermarks.into_iter().filter_map(|(node, mark)| Some((node.0, mark.time()?.0))).collect();
         until_room(again, || self.publish())?;
         while let Some(range) = self.runs.due() {
-            let name = self.next_name();
+            let name = self.manifest.next_name();
             match self.runs.merge(range.clone(), &name).map_err(CheckpointError::from) {
                 Ok(merged) => drop(self.runs.replace(range, merged)),
                 // It is as due the next time.
@@ -184,12 +184,6 @@ impl Saver {
         Ok(())
     }
 
-    fn next_name(&mut self) -> String {
-        let number = self.manifest.next_run;
-        self.manifest.next_run += 1;
-        format!("{number:010}.run")
-    }
-
     fn publish(&mut self) -> Result<(), CheckpointError> {
         self.manifest.runs = self.runs.names().map(str::to_owned).collect();
         pass(Point::CheckpointBeforeManifest);
@@ -200,7 +194,7 @@ impl Saver {
 
     /// Writes a run of its own name; leaves nothing when that fails.
     fn write_run(&mut self, parts: &BTreeMap<(NodeId, u8), Part>) -> Result<Run, CheckpointError> {
-        let name = self.next_name();
+        let name = self.manifest.next_name();
         let written = self.write_run_as(&name, parts);
         if written.is_err() {
             self.storage.remove(&name)?;

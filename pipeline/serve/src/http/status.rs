@@ -52,6 +52,13 @@ fn pipeline(status: &Status) -> Value {
             "discarded": status.checkpoint.discarded,
             "waits": status.checkpoint.waits,
             "failed": status.checkpoint.failed,
+            "copies": status.checkpoint.copies.as_ref().map(|copies| json!({
+                "place": copies.place,
+                "epoch": copies.last.map(|(epoch, _)| epoch.0),
+                "upto": copies.last.map(|(_, upto)| upto.0),
+                "started": copies.started,
+                "failed": copies.failed,
+            })),
         },
         "sinks": status.sinks.iter().map(|(name, sink)| (name.clone(), json!({
             "upto": sink.upto.map(|upto| upto.0),

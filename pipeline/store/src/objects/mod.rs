@@ -4,6 +4,8 @@
 
 mod local;
 mod remote;
+#[cfg(feature = "s3")]
+mod s3;
 
 pub use local::LocalObjects;
 pub use remote::RemoteObjects;
@@ -77,11 +79,22 @@ pub fn open_objects(location: &str) -> Result<Arc<dyn Objects>, StorageError> {
     match location.split_once("://") {
         None => Ok(Arc::new(LocalObjects::at(Path::new(location)))),
         Some(("file", path)) if path.starts_with('/') => Ok(Arc::new(LocalObjects::at(Path::new(path)))),
-        Some(("s3", rest)) => remote::s3(location, rest).map_err(not_known),
+        Some(("s3", rest)) => s3(location, rest).map_err(not_known),
         Some((scheme, _)) => Err(not_known(format!(
             "'{scheme}' is no kind of object store\n  hint: name a directory or s3://bucket/prefix"
         ))),
     }
+}
+
+#[cfg(feature = "s3")]
+fn s3(location: &str, rest: &str) -> Result<Arc<dyn Objects>, String> {
+    s3::open(location, rest)
+}
+
+/// In a build that does not know it.
+#[cfg(not(feature = "s3"))]
+fn s3(_: &str, _: &str) -> Result<Arc<dyn Objects>, String> {
+    Err("this build is without S3\n  hint: cargo build --release --features chalk-cli/s3 makes one with it".to_owned())
 }
 
 /// Whether a key is one, for those that would otherwise leave their directory.

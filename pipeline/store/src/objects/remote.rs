@@ -118,23 +118,3 @@ impl Objects for RemoteObjects {
         }
     }
 }
-
-/// `s3://bucket/prefix`, of which `rest` is what follows the scheme; or why not.
-#[cfg(feature = "s3")]
-pub(super) fn s3(location: &str, rest: &str) -> Result<Arc<dyn Objects>, String> {
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    if bucket.is_empty() {
-        return Err("it names no bucket\n  hint: s3://bucket/prefix".to_owned());
-    }
-    let store = object_store::aws::AmazonS3Builder::from_env().with_bucket_name(bucket).build();
-    let store = store
-        .map_err(|error| format!("{error}\n  hint: its options are those of the environment, AWS_REGION and others"))?;
-    let objects = RemoteObjects::new(Arc::new(store), prefix, location).map_err(|error| error.to_string())?;
-    Ok(Arc::new(objects))
-}
-
-/// `s3://bucket/prefix` in a build that does not know it.
-#[cfg(not(feature = "s3"))]
-pub(super) fn s3(_: &str, _: &str) -> Result<Arc<dyn Objects>, String> {
-    Err("this build is without S3\n  hint: cargo build --release --features chalk-cli/s3 makes one with it".to_owned())
-}
