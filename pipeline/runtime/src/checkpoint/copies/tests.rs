@@ -2,7 +2,7 @@
 
 use super::manifest::Part;
 use super::*;
-use crate::checkpoint::{Changed, EngineState, Kept, Manifest, Saver};
+use crate::checkpoint::{EngineState, Kept, Manifest, SavedGroups, Saver};
 use chalk_catalog::ControlEvent;
 use chalk_event::Epoch;
 use chalk_graph::{Graph, NodeId};
@@ -15,6 +15,7 @@ use chalk_store::runs::{OwnedValue, RunSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::channel;
 
 const COMMITS: u64 = 60;
 
@@ -62,8 +63,12 @@ impl Fixture {
     /// Makes a checkpoint that has one key more.
     fn save(&mut self, upto: u64) {
         let group = GroupState { key: upto.to_be_bytes().into(), state: Some(value(upto)) };
-        let changed = Changed { groups: [(NodeId(0), vec![group])].into(), ..Changed::default() };
-        let state = EngineState { epoch: Epoch(upto), upto: CommitSeq(upto), watermarks: BTreeMap::new(), changed };
+        let (sender, groups) = channel();
+        for saved in [SavedGroups::Some(NodeId(0), vec![group]), SavedGroups::Complete] {
+            sender.send(saved).expect("it is received later");
+        }
+        let (watermarks, inputs) = (BTreeMap::new(), BTreeMap::new());
+        let state = EngineState { epoch: Epoch(upto), upto: CommitSeq(upto), watermarks, inputs, groups };
         self.saver.save(state, BTreeMap::new(), &|_| false).expect("room");
     }
 
