@@ -9,6 +9,8 @@
 
 mod checkpoints;
 mod history;
+#[path = "../../it/loadable.rs"]
+mod loadable;
 mod log;
 mod machine;
 mod memory;
@@ -16,6 +18,7 @@ mod open_loop;
 mod queries;
 mod start;
 mod throughput;
+mod udf;
 mod workload;
 
 use std::path::PathBuf;
@@ -65,7 +68,7 @@ fn default_project() -> PathBuf {
 type Figure = fn(&Wanted);
 
 /// What can be measured.
-const FIGURES: [(&str, Figure); 10] = [
+const FIGURES: [(&str, Figure); 11] = [
     ("start", start::run),
     ("throughput", throughput::run),
     ("checkpoints", checkpoints::run),
@@ -76,9 +79,14 @@ const FIGURES: [(&str, Figure); 10] = [
     ("log-segments", log::opening_many_segments),
     ("log-syncs", log::syncs_under_load),
     ("history", history::run),
+    ("udf", udf::run),
 ];
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some(udf::WORKER) {
+        chalk_udf_host::serve_worker();
+        return;
+    }
     let wanted = Wanted::read();
     for (name, figure) in FIGURES {
         if wanted.wants(name) {
