@@ -8,7 +8,7 @@
 //!
 //! `CHALK_BLESS=1 cargo test --release --test it --features chalk-tests/server-tests -- docs` writes down what is printed now; review it like code.
 
-use crate::program::{Folder, Server};
+use crate::program::{Folder, Server, udf_target};
 use crate::workspace::root;
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -97,6 +97,7 @@ impl Session {
         };
         let path = format!("{}:{}", self.folder.path("bin").display(), std::env::var("PATH").expect("a PATH"));
         let here = self.folder.path(".");
+        command.env("CARGO_TARGET_DIR", udf_target());
         let output =
             command.current_dir(here).env("PATH", path).env("PAGER", "cat").env("PSQLRC", "/dev/null").output();
         let output = output.unwrap_or_else(|error| panic!("{info}: {error}"));
@@ -145,6 +146,11 @@ fn check(name: &str) {
 #[test]
 fn getting_started() {
     check("getting-started.md");
+}
+
+#[test]
+fn udfs() {
+    check("udfs.md");
 }
 
 #[cfg(feature = "server-tests")]

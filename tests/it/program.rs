@@ -85,6 +85,12 @@ impl Folder {
         Ran::of(self.command(arguments).output().expect("the program starts"))
     }
 
+    /// Runs a command that compiles functions: with a target folder beside the tests', which they share.
+    pub(crate) fn building(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        Ran::of(command.env("CARGO_TARGET_DIR", udf_target()).output().expect("the program starts"))
+    }
+
     /// Runs a command to its end; its standard input is a file.
     pub(crate) fn chalk_reading(&self, arguments: &[&str], file: &str) -> Ran {
         let input = File::open(self.path(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -131,6 +137,14 @@ impl Folder {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
         Client { address, agent: config.build().into() }
     }
+}
+
+/// Where tests compile functions: the interface that they are built on takes minutes the first time.
+pub(crate) fn udf_target() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_chalk-under-test"));
+    let mut target = program.ancestors().nth(2).expect("target/release/program").as_os_str().to_owned();
+    target.push("-udfs");
+    target.into()
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -10,7 +10,7 @@ use std::io::IsTerminal;
 pub enum CliError {
     /// Mistakes in `.sql` files, with the files.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Plan(Vec<PlanError>, ProjectFiles),
+    Plan(Vec<PlanError>, Box<ProjectFiles>),
     /// The log failed.
     #[error(transparent)]
     Log(#[from] chalk_log::LogError),

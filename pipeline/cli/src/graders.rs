@@ -9,37 +9,61 @@ use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use arrow::error::ArrowError;
 use chalk_catalog::FunctionIdentity;
 use chalk_grading::score_submission_into;
-use chalk_udf_host::{Function, native, version_function};
-use std::sync::Arc;
-use xxhash_rust::xxh3::Xxh3;
+use chalk_udf_host::{Function, Package, content_hash, native};
+use std::sync::{Arc, LazyLock};
 
-/// All native functions, `udf_version` included.
+/// What the loadable graders are built with.
+pub(crate) const UDFS_LOCK: &str = include_str!("../../../udfs/Cargo.lock");
+
+/// All native graders.
 #[must_use]
 pub fn graders() -> Vec<Function> {
-    let hash = content_hash();
-    let identity = |name: &str| FunctionIdentity { name: name.to_owned(), content_hash: hash.clone() };
-    let mut functions = vec![
+    vec![
         text_function(identity("normalise_answer"), chalk_grading::normalise_answer),
         text_function(identity("normalise_answers"), chalk_grading::normalise_answers),
         score_submission(identity("score_submission")),
         score_marks(identity("score_marks")),
         late_factor(identity("late_factor")),
         item_marks(identity("item_marks")),
-    ];
-    functions.push(version_function(&functions));
-    functions
+    ]
 }
 
-/// A hash of the grading library's source: all graders change together with it.
-fn content_hash() -> String {
-    let mut hash = Xxh3::new();
-    for (name, text) in chalk_grading::SOURCES {
-        for part in [name, text] {
-            hash.update(&(part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
+/// The crates that make the same graders loadable: function, package, `Cargo.toml`, `src/lib.rs`.
+macro_rules! loadable {
+    ($($function:literal $package:literal),*) => {
+        [$((
+            $function,
+            $package,
+            include_str!(concat!("../../../udfs/", $function, "/Cargo.toml")),
+            include_str!(concat!("../../../udfs/", $function, "/src/lib.rs")),
+        )),*]
+    };
+}
+
+/// A grader is who its loadable source is, so that it makes no difference to results which of them made them. One that cannot be
+/// loaded (its results are no values of Arroyo's interface) is who the grading library is.
+fn identity(name: &str) -> FunctionIdentity {
+    static HASHES: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
+        let library = Package::of("chalk-grading", chalk_grading::SOURCES.iter().copied());
+        let loadable = loadable!(
+            "normalise_answer" "udf-normalise-answer",
+            "normalise_answers" "udf-normalise-answers",
+            "score_submission" "udf-score-submission",
+            "score_marks" "udf-score-marks",
+            "late_factor" "udf-late-factor"
+        );
+        let hash = |package: &Package| {
+            let hash = content_hash(package, std::slice::from_ref(&library), UDFS_LOCK);
+            hash.expect("the lock file beside the graders has them: a test compares them")
+        };
+        let mut hashes = vec![("item_marks", hash(&library))];
+        for (function, package, manifest, source) in loadable {
+            hashes.push((function, hash(&Package::of(package, [("Cargo.toml", manifest), ("src/lib.rs", source)]))));
         }
-    }
-    format!("{:032x}", hash.digest128())
+        hashes
+    });
+    let hash = HASHES.iter().find(|(function, _)| *function == name).map(|(_, hash)| hash.clone());
+    FunctionIdentity { name: name.to_owned(), content_hash: hash.unwrap_or_default() }
 }
 
 /// Text to text; NULL to NULL.

@@ -10,6 +10,7 @@ mod client;
 mod command;
 pub mod demo;
 mod error;
+mod functions;
 mod graders;
 mod keeping;
 mod node;
@@ -19,6 +20,7 @@ mod serving;
 pub mod verify;
 
 pub use error::CliError;
+pub use functions::ProjectFunctions;
 pub use graders::graders;
 pub use node::{Node, shards, system_clock};
 pub use project::ProjectFiles;
@@ -72,6 +74,12 @@ enum Command {
     Checkpoint(command::checkpoint::Checkpoint),
     /// Compute the views again from the log alone, up to a point, and show them; nothing is written.
     Replay(command::replay::Replay),
+    /// Functions in Rust: begin one, check, build, list them.
+    #[command(subcommand)]
+    Udf(command::udf::Udf),
+    /// Run one function's library for another process. Standard input is a socket to it.
+    #[command(name = functions::WORKER, hide = true)]
+    UdfWorker,
 }
 
 /// What a command came to.
@@ -109,6 +117,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Retention(retention) => retention.run(),
         Command::Checkpoint(checkpoint) => checkpoint.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Udf(udf) => udf.run(),
+        Command::UdfWorker => return chalk_udf_host::serve_worker(),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

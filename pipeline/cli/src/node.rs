@@ -2,18 +2,17 @@
 
 use crate::archivist::Archivist;
 use crate::error::CliError;
-use crate::graders::graders;
+use crate::functions::ProjectFunctions;
 use crate::keeping::Keeping;
 use crate::project::ProjectFiles;
 use chalk_connect::Lines;
 use chalk_event::PartitionId;
 use chalk_ingest::{Door, DoorOptions};
 use chalk_log::{CommitLog, EventLog, Holder, LogError, LogOptions};
-use chalk_plan::{Project, SqlFile};
+use chalk_plan::{Functions, Project, SqlFile};
 use chalk_runtime::{Checkpoints, Handle, Options, Pipeline};
 use chalk_serve::{App, Queries, QueryLimits};
 use chalk_store::LocalFiles;
-use datafusion::logical_expr::ScalarUDF;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -78,7 +77,7 @@ pub struct Node {
     /// The project, planned.
     pub project: Project,
     /// The functions that SQL can call.
-    pub functions: Vec<Arc<ScalarUDF>>,
+    pub functions: Functions,
     /// The log.
     pub log: Arc<dyn EventLog>,
     /// The way into it.
@@ -91,7 +90,7 @@ pub struct Node {
 }
 
 /// What a pipeline's results depend on: its text, and who its functions are.
-pub(crate) fn identity(files: &ProjectFiles) -> String {
+pub(crate) fn identity(files: &ProjectFiles, functions: &ProjectFunctions) -> String {
     let mut identity = String::new();
     // Not the files' names: how the project's path is spelt says nothing about results.
     for SqlFile { text, .. } in &files.sql {
@@ -100,8 +99,8 @@ pub(crate) fn identity(files: &ProjectFiles) -> String {
     for (topic, avsc) in &files.schemas {
         identity.push_str(&format!("{topic}\n{avsc}\n"));
     }
-    for function in graders() {
-        identity.push_str(&format!("{}\n", function.identity));
+    for function in functions.identities() {
+        identity.push_str(&format!("{function}\n"));
     }
     identity
 }
@@ -111,11 +110,18 @@ impl Node {
     ///
     /// # Errors
     /// All mistakes in its files.
-    pub fn plan(files: &ProjectFiles) -> Result<(Project, Vec<Arc<ScalarUDF>>), CliError> {
-        let functions: Vec<Arc<ScalarUDF>> = graders().into_iter().map(|function| function.udf).collect();
-        let project = chalk_plan::plan(&files.sql, &files.topic_schemas()?, &functions)
-            .map_err(|errors| CliError::Plan(errors, files.clone()))?;
-        Ok((project, functions))
+    pub fn plan(files: &ProjectFiles) -> Result<(Project, ProjectFunctions), CliError> {
+        let functions = ProjectFunctions::of(files)?;
+        Ok((Self::plan_with(files, &functions)?, functions))
+    }
+
+    /// As [`Node::plan`], with functions that are known.
+    ///
+    /// # Errors
+    /// As for [`Node::plan`].
+    pub(crate) fn plan_with(files: &ProjectFiles, functions: &ProjectFunctions) -> Result<Project, CliError> {
+        chalk_plan::plan(&files.sql, &files.topic_schemas()?, functions.sql())
+            .map_err(|errors| CliError::Plan(errors, Box::new(files.clone())))
     }
 
     /// Opens a data directory and starts the project on it. `command` is who holds the directory, for others' errors.
@@ -179,9 +185,18 @@ impl Node {
             }),
         };
         let name = PIPELINE.to_owned();
-        let pipeline = Pipeline { name, graph: project.graph.clone(), identity: identity(files) };
+        let pipeline = Pipeline { name, graph: project.graph.clone(), identity: identity(files, &functions) };
         let pipeline = Arc::new(chalk_runtime::start(&pipeline, &door, &options)?);
-        Ok(Self { project, functions, log, door, pipeline, commit_log, holder, data: data.to_owned() })
+        Ok(Self {
+            project,
+            functions: functions.into_sql(),
+            log,
+            door,
+            pipeline,
+            commit_log,
+            holder,
+            data: data.to_owned(),
+        })
     }
 
     /// How many rows a topic has; 0 without such a topic.
@@ -195,8 +210,7 @@ impl Node {
     /// Read-only SQL over its views and topics.
     #[must_use]
     pub fn queries(&self) -> Queries {
-        let functions = self.functions.clone();
-        Queries::new(Arc::clone(&self.log), self.pipeline.subscribe(), functions, QueryLimits::default())
+        Queries::new(Arc::clone(&self.log), self.pipeline.subscribe(), &self.functions, QueryLimits::default())
     }
 
     /// What servers serve: queries, the door, the pipeline's figures.

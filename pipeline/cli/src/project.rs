@@ -20,10 +20,13 @@ pub struct ProjectFiles {
     pub envelope: String,
     /// The directory that relative paths in SQL are relative to.
     pub directory: PathBuf,
+    /// Where its functions are, if it has any.
+    pub udfs: Option<PathBuf>,
 }
 
 impl ProjectFiles {
-    /// Reads the `.sql` file or directory at `path`, and the schemas in the `schemas/` beside it or above it.
+    /// Reads the `.sql` file or directory at `path`, and the schemas in the `schemas/` beside it or above it; functions are in the
+    /// `udfs/` beside it or above it.
     ///
     /// # Errors
     /// When nothing is there, or a file cannot be read.
@@ -44,9 +47,10 @@ impl ProjectFiles {
         for path in paths {
             files.sql.push(SqlFile { name: path.display().to_string(), text: read(&path)? });
         }
-        if let Some(schemas) = find_schemas(path)? {
+        if let Some(schemas) = find_beside(path, "schemas")? {
             files.read_schemas(&schemas)?;
         }
+        files.udfs = find_beside(path, "udfs")?;
         Ok(files)
     }
 
@@ -121,8 +125,10 @@ fn sql_files(path: &Path, into: &mut Vec<PathBuf>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The nearest `schemas/` beside the path or above it.
-fn find_schemas(path: &Path) -> Result<Option<PathBuf>, CliError> {
+/// The nearest folder of a name beside the path or above it, relative to where we are if it is below.
+fn find_beside(path: &Path, name: &str) -> Result<Option<PathBuf>, CliError> {
     let path = path.canonicalize().map_err(|error| cannot_read(path, &error))?;
-    Ok(path.ancestors().map(|directory| directory.join("schemas")).find(|schemas| schemas.is_dir()))
+    let found = path.ancestors().map(|directory| directory.join(name)).find(|folder| folder.is_dir());
+    let here = Path::new(".").canonicalize().unwrap_or_default();
+    Ok(found.map(|found| found.strip_prefix(&here).map_or_else(|_| found.clone(), Path::to_owned)))
 }

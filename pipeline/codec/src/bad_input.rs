@@ -23,11 +23,13 @@ pub enum Reason {
     IdConflict,
     /// The given id is not the one that the idempotency key makes.
     EventIdMismatch,
+    /// A query's expression or function failed for it.
+    NotComputed,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MalformedJson,
         Self::UnknownEventType,
         Self::MissingField,
@@ -37,6 +39,7 @@ impl Reason {
         Self::UnknownReference,
         Self::IdConflict,
         Self::EventIdMismatch,
+        Self::NotComputed,
     ];
 
     /// The word that stands for it in dead letters.
@@ -52,6 +55,7 @@ impl Reason {
             Self::UnknownReference => "unknown_reference",
             Self::IdConflict => "id_conflict",
             Self::EventIdMismatch => "event_id_mismatch",
+            Self::NotComputed => "not_computed",
         }
     }
 }

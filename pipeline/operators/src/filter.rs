@@ -2,6 +2,7 @@
 
 use crate::output::{Output, on_time};
 use crate::project::evaluate;
+use crate::refused::without_refused;
 use crate::{Operator, OperatorError, Step, StepTime};
 use arrow::array::{Array, AsArray, UInt32Array};
 use chalk_event::ChangeBatch;
@@ -21,7 +22,8 @@ impl Operator for FilterOperator {
         if input.is_empty() {
             return Ok(on_time(self.output.nothing()));
         }
-        let verdicts = evaluate(self.predicate.as_ref(), input, &self.output)?;
+        let (verdicts, input, refused) =
+            without_refused(input, &self.output, |input| evaluate(self.predicate.as_ref(), input))?;
         let Some(verdicts) = verdicts.as_boolean_opt() else {
             return Err(self.output.misuse(format!("a filter must be boolean, it is {}", verdicts.data_type())));
         };
@@ -30,12 +32,12 @@ impl Operator for FilterOperator {
             Some(valid) => verdicts.values() & valid.inner(),
         };
         let kept = if kept.count_set_bits() == input.len() {
-            input.clone()
+            input.into_owned()
         } else {
             let indices = UInt32Array::from_iter_values(kept.set_indices_u32());
             input.take(&indices).map_err(|error| self.output.arrow(error))?
         };
         let rows = self.output.rows(kept.rows().columns().to_vec(), kept.len())?;
-        Ok(on_time(kept.with_rows(rows)))
+        Ok(Step { refused, ..on_time(kept.with_rows(rows)) })
     }
 }

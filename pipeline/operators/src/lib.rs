@@ -35,6 +35,7 @@ mod operator;
 mod output;
 mod project;
 mod rank;
+mod refused;
 mod row_codec;
 mod row_hash;
 mod row_set;
@@ -47,5 +48,5 @@ mod union;
 mod unnest;
 
 pub use build::{key_columns, operator};
-pub use operator::{LateRow, Operator, OperatorError, Step, StepTime};
+pub use operator::{LateRow, Operator, OperatorError, RefusedRow, Step, StepTime};
 pub use state::{GroupState, SavedState, StateKind, state_kind};

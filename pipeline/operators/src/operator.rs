@@ -56,6 +56,15 @@ pub struct LateRow {
     pub row: usize,
 }
 
+/// A row that an expression or function failed for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRow {
+    /// Which row of input port 0 it is.
+    pub row: usize,
+    /// What the expression said.
+    pub message: String,
+}
+
 /// What a step gives.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -63,6 +72,8 @@ pub struct Step {
     pub changes: ChangeBatch,
     /// Rows that were not counted, of input port 0.
     pub late: Vec<LateRow>,
+    /// Rows that an expression or function failed for: they are not in the changes.
+    pub refused: Vec<RefusedRow>,
 }
 
 /// A synchronous state machine over change batches.

@@ -92,5 +92,5 @@ impl Output {
 
 /// A step without late rows.
 pub(crate) fn on_time(changes: ChangeBatch) -> Step {
-    Step { changes, late: Vec::new() }
+    Step { changes, late: Vec::new(), refused: Vec::new() }
 }

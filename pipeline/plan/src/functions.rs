@@ -4,12 +4,21 @@ use arrow::array::{Array, ArrayRef, AsArray, StructArray, TimestampNanosecondArr
 use arrow::datatypes::{DataType, Field, Fields, IntervalMonthDayNanoType, TimeUnit, TimestampNanosecondType};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::Arc;
 
 const DAY: i64 = 86_400_000_000_000;
+
+/// Functions beside DataFusion's.
+#[derive(Clone, Debug, Default)]
+pub struct Functions {
+    /// Those that give a value for each row.
+    pub scalar: Vec<Arc<ScalarUDF>>,
+    /// Those that give a value for each group.
+    pub aggregate: Vec<Arc<AggregateUDF>>,
+}
 
 /// A session with our dialect's settings and functions: for planning, for queries, and for the batch answer.
 ///
@@ -18,7 +27,7 @@ const DAY: i64 = 86_400_000_000_000;
 /// # Panics
 /// Never: registering DataFusion's own JSON functions cannot fail in a new session.
 #[must_use]
-pub fn session(functions: &[Arc<ScalarUDF>], partitions: usize) -> SessionContext {
+pub fn session(functions: &Functions, partitions: usize) -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(true);
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
@@ -26,8 +35,11 @@ pub fn session(functions: &[Arc<ScalarUDF>], partitions: usize) -> SessionContex
     let mut context = SessionContext::new_with_config(config);
     datafusion_functions_json::register_all(&mut context).expect("a new session takes every function");
     context.register_udf(ScalarUDF::from(Tumble::new()));
-    for function in functions {
+    for function in &functions.scalar {
         context.register_udf(ScalarUDF::clone(function));
+    }
+    for function in &functions.aggregate {
+        context.register_udaf(AggregateUDF::clone(function));
     }
     context
 }

@@ -23,6 +23,6 @@ mod table;
 mod translate;
 
 pub use error::{Location, PlanError};
-pub use functions::{session, tumble};
+pub use functions::{Functions, session, tumble};
 pub use project::{ClosingWindows, PlannedQuery, Project, QueryKind, SqlFile, batch_plan, plan, with_event_time};
 pub use table::{PlannedTable, TableTopic, TopicSchemas};

@@ -2,7 +2,7 @@
 
 use crate::error::{Mistake, PlanError, did_you_mean, sql_location};
 use crate::event_time;
-use crate::functions::session;
+use crate::functions::{Functions, session};
 use crate::relation::Relation;
 use crate::simplify::simplified;
 use crate::statement::{Statement, StatementKind, parse};
@@ -14,12 +14,14 @@ use chalk_graph::{Graph, Node, NodeId, NodeKind, Sink, SinkTarget};
 use datafusion::common::Column;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, cast};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use futures::executor::block_on;
 use sqlparser::ast::{Ident, Query, Statement as Ast};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::tokenizer::{Token, Tokenizer};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -61,6 +63,23 @@ pub struct PlannedQuery {
     pub schema: SchemaRef,
     /// The windows that it closes, if it emits each pane once.
     pub closing: Option<ClosingWindows>,
+}
+
+impl PlannedQuery {
+    /// Whether its SELECT calls a function of this name.
+    #[must_use]
+    pub fn calls(&self, function: &str) -> bool {
+        let tokens = Tokenizer::new(&GenericDialect {}, &self.sql).tokenize().unwrap_or_default();
+        let mut tokens = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).peekable();
+        while let Some(token) = tokens.next() {
+            if let (Token::Word(word), Some(Token::LParen)) = (token, tokens.peek())
+                && word.value.eq_ignore_ascii_case(function)
+            {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// How a query decides which rows of which table are late.
@@ -110,7 +129,7 @@ const RESERVED: [&str; 2] = ["dead_letters", "late_rows"];
 ///
 /// # Errors
 /// Every mistake that can be found at once: all of the tables, or else the first of each query.
-pub fn plan(files: &[SqlFile], topics: &TopicSchemas, functions: &[Arc<ScalarUDF>]) -> Result<Project, Vec<PlanError>> {
+pub fn plan(files: &[SqlFile], topics: &TopicSchemas, functions: &Functions) -> Result<Project, Vec<PlanError>> {
     let mut planner = Planner {
         context: session(functions, 1),
         errors: Vec::new(),

@@ -85,13 +85,13 @@ fn without_unread(graph: Graph) -> Graph {
 
 #[cfg(test)]
 mod tests {
-    use crate::{SqlFile, TopicSchemas, plan};
+    use crate::{Functions, SqlFile, TopicSchemas, plan};
 
     fn check(queries: &str, graph: &str) {
         let table = "CREATE TABLE t (a BIGINT NOT NULL, b BIGINT NOT NULL) \
                      WITH (connector = 'single_file', path = 't', format = 'json');";
         let file = SqlFile { name: "t.sql".to_owned(), text: format!("{table}\n{queries}") };
-        let planned = plan(&[file], &TopicSchemas::new(), &[]).expect("a project");
+        let planned = plan(&[file], &TopicSchemas::new(), &Functions::default()).expect("a project");
         let lines = |text: &str| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
         assert_eq!(lines(&planned.graph.to_string()), lines(graph.trim()), "{}", planned.graph);
     }

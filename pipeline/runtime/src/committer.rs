@@ -7,6 +7,7 @@ use crate::engine::{Computed, EpochOutput};
 use crate::error::RuntimeError;
 use crate::journal::ViewJournal;
 use crate::late;
+use crate::refused;
 use crate::stats::Stats;
 use chalk_catalog::{ControlEvent, EpochViews, TopicDef};
 use chalk_codec::write_json_row;
@@ -103,6 +104,7 @@ impl Committer {
     fn commit(&mut self, mut output: EpochOutput) -> Result<(), RuntimeError> {
         let (epoch, upto, lasting) = (output.epoch, output.upto, output.lasting);
         let (sinks, late) = (std::mem::take(&mut output.sinks), std::mem::take(&mut output.late));
+        let refused = std::mem::take(&mut output.refused);
         if self.saver.as_ref().is_some_and(|(_, saving)| saving.has_failed()) {
             self.saver = None;
             self.saved_views.clear();
@@ -136,7 +138,9 @@ impl Committer {
             }
         }
         self.stats.late.fetch_add(late.len() as u64, Ordering::Relaxed);
-        let leaves = !given_before && (shown || !events.is_empty() || !late.is_empty());
+        self.stats.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
+        let set_aside = !late.is_empty() || !refused.is_empty();
+        let leaves = !given_before && (shown || !events.is_empty() || set_aside);
         let mut record = is_told.then(|| self.journal.next(&self.snapshot.views));
         if leaves || record.as_ref().is_some_and(|record| record.worth_it) {
             let mut frames = match &mut record {
@@ -145,6 +149,7 @@ impl Committer {
             };
             if leaves {
                 frames.extend(late::frame(&late)?);
+                frames.extend(refused::frame(&refused, output.time)?);
             }
             let views = record.map(|record| record.views);
             let derived = self.append(epoch, upto, views.clone(), &events, frames)?;

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{Inputs, is_reread};
 use crate::error::RuntimeError;
+use crate::refused::Refused;
 use crate::schedule::{Schedule, StepInput};
 use arrow::datatypes::SchemaRef;
 use chalk_event::{ChangeBatch, Watermark, hash_key, shard_of};
@@ -62,6 +63,7 @@ pub(crate) struct StepOutput {
     /// Changes by sink node.
     pub(crate) sinks: Vec<(NodeId, ChangeBatch)>,
     pub(crate) late: Vec<Late>,
+    pub(crate) refused: Vec<Refused>,
 }
 
 impl Dataflow {
@@ -202,7 +204,10 @@ impl Dataflow {
                 }
             }
         }
-        output.late = given.into_iter().flat_map(|given| given.late).collect();
+        for given in given {
+            output.late.extend(given.late);
+            output.refused.extend(given.refused);
+        }
         Ok(output)
     }
 }

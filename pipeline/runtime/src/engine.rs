@@ -3,6 +3,7 @@
 use crate::checkpoint::{EngineState, SavedGroups, Saving};
 use crate::dataflow::{Dataflow, Late, StepOutput};
 use crate::error::RuntimeError;
+use crate::refused::Refused;
 use crate::source::{SourceTable, TableRows};
 use crate::stats::Stats;
 use crate::steps::{Closer, closers, cut};
@@ -31,6 +32,7 @@ pub(crate) struct EpochOutput {
     /// Changes by sink node, in step order.
     pub(crate) sinks: Vec<(NodeId, ChangeBatch)>,
     pub(crate) late: Vec<Late>,
+    pub(crate) refused: Vec<Refused>,
 }
 
 /// What the engine gives to the committer.
@@ -164,10 +166,10 @@ impl Engine {
     }
 
     fn send(&mut self, output: StepOutput, lasting: bool) -> bool {
-        let StepOutput { sinks, late } = output;
+        let StepOutput { sinks, late, refused } = output;
         self.epoch = self.epoch.next();
         let (epoch, upto, time) = (self.epoch, self.position, self.time);
-        self.out.send(Computed::Epoch(EpochOutput { epoch, upto, time, lasting, sinks, late })).is_ok()
+        self.out.send(Computed::Epoch(EpochOutput { epoch, upto, time, lasting, sinks, late, refused })).is_ok()
     }
 
     /// Whether to begin a checkpoint: it is time, or so many bytes are waiting for it, and the last one is written. One that
@@ -284,6 +286,7 @@ pub(crate) fn compute(
         let step = dataflow.step(&rows, &times)?;
         output.sinks.extend(step.sinks);
         output.late.extend(step.late);
+        output.refused.extend(step.refused);
     }
     Ok((output, rows_in))
 }

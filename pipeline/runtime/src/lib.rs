@@ -24,6 +24,7 @@ mod error;
 mod journal;
 mod late;
 mod pipeline;
+mod refused;
 mod replay;
 mod schedule;
 mod source;

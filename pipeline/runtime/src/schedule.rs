@@ -10,6 +10,7 @@
 
 use crate::dataflow::{Late, Stage};
 use crate::error::RuntimeError;
+use crate::refused::Refused;
 use chalk_event::ChangeBatch;
 use chalk_graph::{Graph, NodeId, NodeKind};
 use chalk_operators::{Operator, StepTime, exchange};
@@ -37,6 +38,14 @@ pub(crate) struct Schedule {
 pub(crate) struct Given {
     pub(crate) changes: ChangeBatch,
     pub(crate) late: Vec<Late>,
+    pub(crate) refused: Vec<Refused>,
+}
+
+impl Given {
+    /// Changes and nothing else.
+    fn changes(changes: ChangeBatch) -> Self {
+        Self { changes, late: Vec::new(), refused: Vec::new() }
+    }
 }
 
 /// What a step is about.
@@ -154,7 +163,7 @@ impl Running<'_> {
             _ if self.stopped.load(Ordering::Acquire) => Ok(None),
             NodeKind::Source(_) => {
                 let rows = self.input.rows.get(&NodeId(node));
-                Ok(rows.map(|rows| Given { changes: rows.clone(), late: Vec::new() }))
+                Ok(rows.cloned().map(Given::changes))
             }
             NodeKind::Sink(_) => Ok(None),
             _ if self.is_idle(node) => Ok(None),
@@ -165,7 +174,7 @@ impl Running<'_> {
             self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             None
         });
-        let nothing = || Given { changes: self.schedule.nothing[node].clone(), late: Vec::new() };
+        let nothing = || Given::changes(self.schedule.nothing[node].clone());
         self.given[node].get_or_init(|| given.unwrap_or_else(nothing));
     }
 
@@ -179,9 +188,13 @@ impl Running<'_> {
             Stage::Stateless(operators) => run_slices(pool, operators, &inputs, time)?,
             Stage::Sharded { keys, shards } => run_shards(pool, keys, shards, &inputs, time)?,
         };
-        let (changes, late): (Vec<_>, Vec<_>) = parts.into_iter().map(|given| (given.changes, given.late)).unzip();
-        let changes = ChangeBatch::concat(&node.schema, &changes)?;
-        Ok(Given { changes, late: late.into_iter().flatten().collect() })
+        let (mut changes, mut late, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        for part in parts {
+            changes.push(part.changes);
+            late.extend(part.late);
+            refused.extend(part.refused.into_iter().map(|row| Refused { node: node.name.clone(), ..row }));
+        }
+        Ok(Given { changes: ChangeBatch::concat(&node.schema, &changes)?, late, refused })
     }
 }
 
@@ -199,7 +212,9 @@ fn run(
         let step = operator.step(&inputs, time)?;
         let batch = || inputs.first().cloned().unwrap_or_else(|| step.changes.clone());
         let late = step.late.iter().map(|row| Late { row: row.clone(), batch: batch() }).collect();
-        Ok(Given { changes: step.changes, late })
+        let refused =
+            step.refused.iter().filter_map(|row| Refused::of(row, inputs.first()?)).collect::<Result<_, _>>()?;
+        Ok(Given { changes: step.changes, late, refused })
     };
     if rows < SPLIT_ROWS_MIN || parts.len() == 1 {
         operators.iter_mut().zip(parts).map(step).collect()

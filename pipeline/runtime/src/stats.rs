@@ -13,6 +13,7 @@ pub(crate) struct Stats {
     pub(crate) rows_in: AtomicU64,
     pub(crate) rows_out: AtomicU64,
     pub(crate) late: AtomicU64,
+    pub(crate) refused: AtomicU64,
     derived: Mutex<(BTreeMap<String, u64>, u64)>,
     watermarks: Mutex<BTreeMap<String, Watermark>>,
     checkpoint: Mutex<CheckpointStatus>,
@@ -131,6 +132,7 @@ impl Stats {
             rows_in: self.rows_in.load(Ordering::Relaxed),
             rows_out: self.rows_out.load(Ordering::Relaxed),
             late: self.late.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
             derived: derived.0.clone(),
             derived_refused: derived.1,
             watermarks: lock(&self.watermarks).clone(),
@@ -151,6 +153,8 @@ pub struct Status {
     pub rows_out: u64,
     /// Rows that arrived after their window had closed.
     pub late: u64,
+    /// Rows that an expression or function failed for: they are in `dead_letters`.
+    pub refused: u64,
     /// Events that queries derived since it was started, by type.
     pub derived: BTreeMap<String, u64>,
     /// Derived rows that were no good events: they are in `dead_letters`.

@@ -14,11 +14,11 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use chalk_event::CommitSeq;
 use chalk_log::EventLog;
+use chalk_plan::Functions;
 use chalk_view::{Snapshot, ViewRows};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::ScalarUDF;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use futures::{FutureExt, StreamExt};
@@ -157,15 +157,14 @@ impl Queries {
     /// Without a pipeline there are only topics: give the receiver of any channel that holds an empty snapshot. The last
     /// snapshot stays readable after its publisher is gone.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "the list is this query engine's from here on")]
     pub fn new(
         log: Arc<dyn EventLog>,
         snapshots: watch::Receiver<Arc<Snapshot>>,
-        functions: Vec<Arc<ScalarUDF>>,
+        functions: &Functions,
         limits: QueryLimits,
     ) -> Self {
         let partitions = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut base = chalk_plan::session(&functions, partitions).state();
+        let mut base = chalk_plan::session(functions, partitions).state();
         let options = base.config_mut().options_mut();
         options.catalog.create_default_catalog_and_schema = false;
         tables::CATALOG.clone_into(&mut options.catalog.default_catalog);
@@ -182,12 +181,7 @@ impl Queries {
 
     /// As [`Queries::new`], over views and topics as they were at one epoch.
     #[must_use]
-    pub fn of_past(
-        log: Arc<dyn EventLog>,
-        snapshot: Snapshot,
-        functions: Vec<Arc<ScalarUDF>>,
-        limits: QueryLimits,
-    ) -> Self {
+    pub fn of_past(log: Arc<dyn EventLog>, snapshot: Snapshot, functions: &Functions, limits: QueryLimits) -> Self {
         let upto = Some(snapshot.upto);
         let (_, snapshots) = watch::channel(Arc::new(snapshot));
         Self { upto, ..Self::new(log, snapshots, functions, limits) }

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use chalk_event::{ChangeBatch, CommitSeq, Epoch};
 use chalk_ingest::{Door, DoorOptions, Receipt};
 use chalk_log::{CommitLog, EventLog, Holder, LogOptions};
+use chalk_plan::Functions;
 use chalk_view::{Publisher, Snapshot, ViewRows};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,7 +75,7 @@ impl Node {
     }
 
     pub(crate) fn limited(&self, limits: QueryLimits) -> Queries {
-        Queries::new(Arc::clone(&self.log), self.publisher.subscribe(), Vec::new(), limits)
+        Queries::new(Arc::clone(&self.log), self.publisher.subscribe(), &Functions::default(), limits)
     }
 }
 

@@ -8,11 +8,11 @@ use datafusion::common::plan_err;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The function `udf_version(name)` over `functions`: gives `name@hash`, and an error for a name that is not among them.
+/// The function `udf_version(name)` over functions of these identities: gives `name@hash`, and an error for a name that is not among them.
 #[must_use]
-pub fn version_function(functions: &[Function]) -> Function {
+pub fn version_function(functions: &[FunctionIdentity]) -> Function {
     let known: BTreeMap<String, String> =
-        functions.iter().map(|function| (function.identity.name.clone(), function.identity.to_string())).collect();
+        functions.iter().map(|identity| (identity.name.clone(), identity.to_string())).collect();
     let identity = FunctionIdentity { name: "udf_version".to_owned(), content_hash: "1".to_owned() };
     native(identity, vec![DataType::Utf8], DataType::Utf8, move |arguments| {
         let names = arguments[0].as_string::<i32>();

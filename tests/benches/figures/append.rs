@@ -29,8 +29,7 @@ const IN_FLIGHT: usize = 256;
 pub(crate) fn run(wanted: &Wanted) {
     let appends = wanted.events.unwrap_or(APPENDS) as usize;
     println!("log-append: {appends} appends of {ROWS} rows of 600 bytes, in turns; medians of {ROUNDS}");
-    let texts: [(&str, fn(i64) -> String); 2] = [("answers", answers), ("text that LZ4 makes nothing of", random)];
-    for (name, text) in texts {
+    for (name, text) in [("answers", answers as fn(i64) -> String), ("text that LZ4 makes nothing of", random)] {
         let directory = tempfile::tempdir().unwrap();
         let (log, _) = open(directory.path(), options());
         let topic = notes(&log);

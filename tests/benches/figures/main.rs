@@ -10,6 +10,8 @@
 mod append;
 mod checkpoints;
 mod history;
+#[path = "../../it/loadable.rs"]
+mod loadable;
 mod log;
 mod machine;
 mod memory;
@@ -19,6 +21,7 @@ mod recovery;
 mod replay;
 mod start;
 mod throughput;
+mod udf;
 mod workload;
 
 use std::path::PathBuf;
@@ -68,7 +71,7 @@ fn default_project() -> PathBuf {
 type Figure = fn(&Wanted);
 
 /// What can be measured.
-const FIGURES: [(&str, Figure); 13] = [
+const FIGURES: [(&str, Figure); 14] = [
     ("start", start::run),
     ("throughput", throughput::run),
     ("checkpoints", checkpoints::run),
@@ -82,13 +85,18 @@ const FIGURES: [(&str, Figure); 13] = [
     ("history", history::run),
     ("replay", replay::run),
     ("recovery", recovery::run),
+    ("udf", udf::run),
 ];
 
-fn main() {
+fn main() -> std::process::ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(udf::WORKER) {
+        return chalk_udf_host::serve_worker();
+    }
     let wanted = Wanted::read();
     for (name, figure) in FIGURES {
         if wanted.wants(name) {
             figure(&wanted);
         }
     }
+    std::process::ExitCode::SUCCESS
 }

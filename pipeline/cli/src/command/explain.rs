@@ -1,7 +1,9 @@
 //! `chalk explain [PATH]`.
 
 use crate::error::CliError;
+use crate::functions::ProjectFunctions;
 use crate::{Node, Outcome, ProjectFiles};
+use chalk_udf_host::Isolation;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -13,8 +15,23 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        let (project, _) = Node::plan(&ProjectFiles::read(&self.path)?)?;
+        let files = ProjectFiles::read(&self.path)?;
+        // A plan needs what a function takes and gives, and no build.
+        let functions = ProjectFunctions::declared(&files)?;
+        let project = Node::plan_with(&files, &functions)?;
         print!("{}", project.graph);
+        let called = |name: &str| project.queries.iter().any(|query| query.calls(name));
+        let called: Vec<_> = functions.loaded().iter().filter(|function| called(&function.identity.name)).collect();
+        if !called.is_empty() {
+            println!("\nloaded functions");
+        }
+        for function in called {
+            let isolation = match function.isolation {
+                Isolation::Process => "in a worker process",
+                Isolation::InProcess => "in process",
+            };
+            println!("  {}  {}, {isolation}", function.identity, function.source.display());
+        }
         Ok(Outcome::Done)
     }
 }

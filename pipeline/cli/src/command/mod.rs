@@ -15,6 +15,7 @@ pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod topics;
+pub(crate) mod udf;
 
 use crate::error::CliError;
 use crate::keeping::Keeping;
@@ -77,7 +78,7 @@ pub(crate) fn topic_named<'a>(topics: &'a Topics, name: &str) -> Result<&'a Topi
 }
 
 /// Rows of text for people, each with a value for each name.
-fn table(names: &[&str], rows: &[Vec<String>]) -> Result<String, CliError> {
+pub(crate) fn table(names: &[&str], rows: &[Vec<String>]) -> Result<String, CliError> {
     let column = |index: usize| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row[index].as_str())))
     };

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::command::DataArgument;
 use crate::error::CliError;
-use crate::graders::graders;
+use crate::functions::ProjectFunctions;
 use crate::node::PIPELINE;
 use crate::replay::{Point, Until};
 use crate::serving::tokio_runtime;
@@ -64,8 +64,10 @@ impl Query {
         for view in unkept {
             eprintln!("view '{view}' has no changelog: it cannot be asked");
         }
-        let functions = graders().into_iter().map(|function| function.udf).collect();
-        let queries = Queries::of_past(Arc::new(log), snapshot, functions, QueryLimits::default());
+        // Views are read as they were whether or not there is a project; its functions are there if it is.
+        let files = if self.project.exists() { ProjectFiles::read(&self.project)? } else { ProjectFiles::default() };
+        let functions = ProjectFunctions::of(&files)?.into_sql();
+        let queries = Queries::of_past(Arc::new(log), snapshot, &functions, QueryLimits::default());
         let result = tokio_runtime()?.block_on(queries.run(&self.sql)).map_err(|error| failed(&error))?;
         let format: Format = self.format.parse().map_err(|error| CliError::other(format!("{error}")))?;
         print!("{}", chalk_serve::write(&result, format).map_err(|error| failed(&error))?);

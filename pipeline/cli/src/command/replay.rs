@@ -2,6 +2,7 @@
 
 use crate::command::DataArgument;
 use crate::error::CliError;
+use crate::functions::ProjectFunctions;
 use crate::node::{EPOCH_BYTES_MAX, PIPELINE, identity};
 use crate::replay::{Point, Until};
 use crate::{Node, Outcome, ProjectFiles};
@@ -57,7 +58,7 @@ impl Replay {
         let until = self.until.as_deref().map(Until::parse).transpose()?;
         let format: Format = self.format.parse().map_err(|error| CliError::other(format!("{error}")))?;
         let files = ProjectFiles::read(&self.path)?;
-        let (project, _) = Node::plan(&files)?;
+        let (project, functions) = Node::plan(&files)?;
         if format == Format::Csv && self.view.is_none() && !self.hash && !self.verify {
             return Err(CliError::other(
                 "csv has the columns of one view\n  hint: name it with --view, or use -f json",
@@ -84,7 +85,7 @@ impl Replay {
             let verified = chalk_runtime::verify(&project.graph, &log, PIPELINE, options)?;
             return verified_as(verified.as_ref(), &point, format);
         }
-        let from = if self.from_start { None } else { self.checkpoints(&files) };
+        let from = if self.from_start { None } else { self.checkpoints(&files, &functions) };
         let replayed = chalk_runtime::replay(&project.graph, &log, from.as_ref(), options)?;
         let time = point.time.map(|time| format!(" of {}", format_rfc3339(time.0))).unwrap_or_default();
         let began = replayed.from.map(|(epoch, upto)| format!(" from the checkpoint of epoch {epoch}, commit {upto},"));
@@ -101,9 +102,9 @@ impl Replay {
     }
 
     /// Where checkpoints are, if there are any.
-    fn checkpoints(&self, files: &ProjectFiles) -> Option<ReplayFrom> {
+    fn checkpoints(&self, files: &ProjectFiles, functions: &ProjectFunctions) -> Option<ReplayFrom> {
         let storage = LocalFiles::existing(&self.data.data.join("checkpoints")).ok()?;
-        Some(ReplayFrom { storage: Arc::new(storage), identity: identity(files) })
+        Some(ReplayFrom { storage: Arc::new(storage), identity: identity(files, functions) })
     }
 
     fn shown(&self, replayed: &Replayed, format: Format) -> Result<String, CliError> {

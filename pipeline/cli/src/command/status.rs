@@ -108,6 +108,7 @@ fn running(address: &str) -> Result<Value, CliError> {
         "rows_in": pipeline["rows_in"],
         "rows_out": pipeline["rows_out"],
         "late": pipeline["late"],
+        "refused": pipeline["refused"],
         "derived": pipeline["derived"],
         "derived_refused": pipeline["derived_refused"],
         "watermarks": pipeline["watermarks"],

@@ -19,11 +19,10 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chalk_event::Provenance;
 use chalk_graph::Source;
 use chalk_log::EventLog;
-use chalk_plan::{ClosingWindows, PlannedQuery, Project, QueryKind, batch_plan, session};
+use chalk_plan::{ClosingWindows, Functions, PlannedQuery, Project, QueryKind, batch_plan, session};
 use chalk_view::Snapshot;
 use compare::{Stored, compare, distinct, frames, topic_rows};
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -87,7 +86,7 @@ impl<E: std::error::Error> From<E> for Mismatch {
 /// The first difference, with a few of the rows that differ.
 pub async fn verify(
     project: &Project,
-    functions: &[Arc<ScalarUDF>],
+    functions: &Functions,
     made: &dyn MadeEvents,
     log: &dyn EventLog,
     snapshot: &Snapshot,

@@ -206,7 +206,7 @@ impl AggregateOperator {
             self.weights[group as usize] = 0;
             self.free(group);
         }
-        Ok(Step { changes, late: judged.late })
+        Ok(Step { changes, late: judged.late, refused: Vec::new() })
     }
 
     /// The group id of each row.

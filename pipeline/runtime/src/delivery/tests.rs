@@ -70,6 +70,7 @@ fn epoch(number: u64, seconds: i64) -> EpochOutput {
         lasting: true,
         sinks: Vec::new(),
         late: Vec::new(),
+        refused: Vec::new(),
     }
 }
 

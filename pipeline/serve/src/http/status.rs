@@ -42,6 +42,7 @@ fn pipeline(status: &Status) -> Value {
         "rows_in": status.rows_in,
         "rows_out": status.rows_out,
         "late": status.late,
+        "refused": status.refused,
         "derived": status.derived,
         "derived_refused": status.derived_refused,
         "watermarks": watermarks,

@@ -1,6 +1,7 @@
 use crate::error::{Limit, QueryErrorKind};
 use crate::queries::{Queries, QueryLimits};
 use crate::testing::{Node, Total, error, order, rows};
+use chalk_plan::Functions;
 use chalk_view::Snapshot;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,7 +144,7 @@ async fn a_view_wins_over_a_topic_of_its_name() {
 async fn without_a_pipeline_there_are_topics() {
     let node = node();
     let nothing = tokio::sync::watch::channel(Arc::new(Snapshot::default())).1;
-    let queries = Queries::new(Arc::clone(&node.log), nothing, Vec::new(), QueryLimits::default());
+    let queries = Queries::new(Arc::clone(&node.log), nothing, &Functions::default(), QueryLimits::default());
     assert_eq!(rows(&queries, "SELECT count(*) FROM orders").await, ["3"]);
 }
 

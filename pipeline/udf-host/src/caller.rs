@@ -1,0 +1,215 @@
+//! Calling a function with a batch, whatever it does: rows that it fails for are found, one by one, and remembered.
+//!
+//! A batch that fails is halved until the rows at fault are alone. A row that a worker died of, or did not come back from, is tried
+//! again first, since that can depend on the machine. The time limit is shared out with the rows while they are looked for, and whole again for
+//! one alone.
+
+use crate::declaration::Declaration;
+use crate::library::{Fault, Library};
+use crate::settings::{Isolation, Settings};
+use crate::worker::{Failure, Worker};
+use arrow::array::ArrayRef;
+use arrow::compute::concat;
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// How often a row alone is tried again when its worker died or took too long.
+const RETRIES: u32 = 2;
+/// After so many rows of one call, others are not tried again: the function is at fault, not the machine.
+const RETRIED_ROWS_MAX: usize = 3;
+/// While rows are looked for, a part of a batch has at least so long.
+const PART_LIMIT_MIN: Duration = Duration::from_millis(200);
+/// So many rows are remembered that a function failed for.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// Why a call gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The function fails for some of the rows: for one of them because of this.
+    #[error("{0}")]
+    Rows(String),
+    /// It cannot be called at all.
+    #[error("{0}")]
+    Function(String),
+}
+
+/// A function of a library, ready to be called from any thread.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    declaration: Declaration,
+    settings: Settings,
+    way: Way,
+    /// Why it failed, by the hash of its arguments. It is not in the log: another run finds out again.
+    failed: Mutex<HashMap<u128, String>>,
+}
+
+enum Way {
+    InProcess(Library),
+    Process {
+        program: Vec<OsString>,
+        library: PathBuf,
+        /// Workers that nobody uses now: there are at most as many as there were calls at a time.
+        idle: Mutex<Vec<Worker>>,
+    },
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::InProcess(_) => "in process",
+            Self::Process { .. } => "process",
+        })
+    }
+}
+
+/// What was found out about the rows of a call.
+#[derive(Default)]
+struct Found {
+    parts: Vec<ArrayRef>,
+    /// Rows that failed, and why.
+    failed: Vec<(usize, String)>,
+}
+
+impl Caller {
+    /// For a library that was checked to be known.
+    pub(crate) fn new(
+        library: PathBuf,
+        declaration: Declaration,
+        settings: Settings,
+        program: Vec<OsString>,
+    ) -> Result<Self, CallError> {
+        let way = match settings.isolation {
+            Isolation::InProcess => {
+                let loaded = Library::load(&library, &declaration);
+                Way::InProcess(loaded.map_err(|why| CallError::Function(format!("its library does not load: {why}")))?)
+            }
+            Isolation::Process => Way::Process { program, library, idle: Mutex::default() },
+        };
+        Ok(Self { declaration, settings, way, failed: Mutex::default() })
+    }
+
+    /// Calls it with columns of one length; gives a row for each of theirs.
+    pub(crate) fn call(&self, columns: &[ArrayRef]) -> Result<ArrayRef, CallError> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        if let Some(why) = self.remembered(columns)? {
+            return Err(CallError::Rows(why));
+        }
+        let mut found = Found::default();
+        self.find(columns, 0, rows, self.settings.time_limit, &mut found)?;
+        if found.failed.is_empty() {
+            let parts: Vec<_> = found.parts.iter().map(AsRef::as_ref).collect();
+            return match &found.parts[..] {
+                [only] => Ok(ArrayRef::clone(only)),
+                _ => concat(&parts).map_err(|error| arrow_failed(&error)),
+            };
+        }
+        let why = found.failed[0].1.clone();
+        self.remember(columns, found.failed)?;
+        Err(CallError::Rows(why))
+    }
+
+    fn find(
+        &self,
+        columns: &[ArrayRef],
+        start: usize,
+        rows: usize,
+        limit: Duration,
+        found: &mut Found,
+    ) -> Result<(), CallError> {
+        let part: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, rows)).collect();
+        let retries = if rows > 1 || found.failed.len() >= RETRIED_ROWS_MAX { 0 } else { RETRIES };
+        let limit = if rows > 1 { limit } else { self.settings.time_limit };
+        let mut why = match self.attempt(&part, limit)? {
+            Ok(column) => {
+                found.parts.push(column);
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        if rows > 1 {
+            let half = rows / 2;
+            let limit = (limit / 2).max(PART_LIMIT_MIN).min(self.settings.time_limit);
+            self.find(columns, start, half, limit, found)?;
+            return self.find(columns, start + half, rows - half, limit, found);
+        }
+        for _ in 0..retries {
+            if let Failure::Function(_) = why {
+                break;
+            }
+            why = match self.attempt(&part, limit)? {
+                Ok(column) => {
+                    found.parts.push(column);
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            };
+        }
+        let (Failure::Function(why) | Failure::Worker(why)) = why;
+        found.failed.push((start, why));
+        Ok(())
+    }
+
+    fn attempt(&self, columns: &[ArrayRef], limit: Duration) -> Result<Result<ArrayRef, Failure>, CallError> {
+        match &self.way {
+            Way::InProcess(library) => Ok(library.call(columns).map_err(|fault| {
+                Failure::Function(match fault {
+                    Fault::Panicked => "panicked; its message is on the standard error output".to_owned(),
+                    Fault::Malformed(why) => format!("what it gave is malformed: {why}"),
+                })
+            })),
+            Way::Process { program, library, idle } => {
+                let ready = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let mut worker = match ready {
+                    Some(worker) => worker,
+                    None => {
+                        let program: Vec<&OsStr> = program.iter().map(OsString::as_os_str).collect();
+                        Worker::start(&program, library, &self.declaration, &self.settings)
+                            .map_err(CallError::Function)?
+                    }
+                };
+                let result = worker.call(columns, limit);
+                if !matches!(result, Err(Failure::Worker(_))) {
+                    idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+                }
+                Ok(result)
+            }
+        }
+    }
+
+    /// Why an earlier call failed for one of these rows.
+    fn remembered(&self, columns: &[ArrayRef]) -> Result<Option<String>, CallError> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_empty() {
+            return Ok(None);
+        }
+        Ok(hashes(columns)?.iter().find_map(|hash| failed.get(hash).cloned()))
+    }
+
+    fn remember(&self, columns: &[ArrayRef], rows: Vec<(usize, String)>) -> Result<(), CallError> {
+        let hashes = hashes(columns)?;
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.len() >= REMEMBERED_MAX {
+            failed.clear();
+        }
+        failed.extend(rows.into_iter().map(|(row, why)| (hashes[row], why)));
+        Ok(())
+    }
+}
+
+fn arrow_failed(error: &ArrowError) -> CallError {
+    CallError::Function(error.to_string())
+}
+
+/// A hash of each row's arguments.
+fn hashes(columns: &[ArrayRef]) -> Result<Vec<u128>, CallError> {
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    let converter = RowConverter::new(fields).map_err(|error| arrow_failed(&error))?;
+    let rows = converter.convert_columns(columns).map_err(|error| arrow_failed(&error))?;
+    Ok(rows.iter().map(|row| xxh3_128(row.as_ref())).collect())
+}

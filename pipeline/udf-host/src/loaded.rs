@@ -1,0 +1,203 @@
+//! Functions of libraries, as SQL calls them.
+
+use crate::aggregate::aggregate;
+use crate::caller::{CallError, Caller};
+use crate::declaration::{Declaration, Kind};
+use crate::folder::Folder;
+use crate::settings::Isolation;
+use crate::shelf::ShelfError;
+use crate::source::Source;
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use chalk_catalog::FunctionIdentity;
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use std::ffi::OsString;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A function of a project's `udfs/`.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Its name and content hash.
+    pub identity: FunctionIdentity,
+    /// The file or folder of its source.
+    pub source: PathBuf,
+    /// Where it runs.
+    pub isolation: Isolation,
+    /// As DataFusion calls it.
+    pub call: Call,
+}
+
+/// How DataFusion calls a function.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// With columns.
+    Scalar(Arc<ScalarUDF>),
+    /// With groups.
+    Aggregate(Arc<AggregateUDF>),
+}
+
+/// Why a function cannot be called.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It is to be built first.
+    #[error("function '{name}' ({}) is not built as it is now\n  hint: chalk udf build {}", source_path.display(), source_path.display())]
+    NotBuilt {
+        /// The function.
+        name: String,
+        /// Its source.
+        source_path: PathBuf,
+    },
+    /// Its build cannot be used.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// Its library cannot be loaded.
+    #[error("function '{name}' ({library}): {error}")]
+    Library {
+        /// The function.
+        name: String,
+        /// Its library.
+        library: String,
+        /// Why.
+        error: CallError,
+    },
+}
+
+/// A function in a plan: who it is, and how it is called, with `library` for errors.
+#[derive(Debug)]
+pub(crate) struct Called {
+    pub(crate) identity: FunctionIdentity,
+    pub(crate) declaration: Declaration,
+    pub(crate) signature: Signature,
+    /// Without one it can be planned, not called.
+    caller: Option<Caller>,
+    library: String,
+}
+
+impl Loaded {
+    /// The function of a source, as it was built. `program` is what worker processes are: it does what
+    /// [`serve_worker`](crate::serve_worker) does.
+    ///
+    /// # Errors
+    /// When it is not built, or its build cannot be used.
+    pub fn of(folder: &Folder, source: &Source, program: &[OsString]) -> std::result::Result<Self, LoadError> {
+        let declaration = &source.declaration;
+        let name = declaration.name.clone();
+        let not_built = || LoadError::NotBuilt { name: name.clone(), source_path: source.path.clone() };
+        let content_hash = source.content_hash.clone().map_err(|_| not_built())?;
+        let (library, _) = folder.shelf().find(declaration, &content_hash)?.ok_or_else(not_built)?;
+        let shown = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let caller = match declaration.kind {
+            Kind::Async(_) => None,
+            Kind::Scalar | Kind::Aggregate => {
+                let caller = Caller::new(library, declaration.clone(), folder.settings(&name), program.to_vec());
+                Some(caller.map_err(|error| LoadError::Library { name, library: shown.clone(), error })?)
+            }
+        };
+        Ok(Self::with(folder, source, content_hash, caller, shown))
+    }
+
+    /// The function of a source, to be planned with alone: built or not, it cannot be called.
+    #[must_use]
+    pub fn declared(folder: &Folder, source: &Source) -> Self {
+        let content_hash = source.content_hash.clone().unwrap_or_else(|_| "unknown".to_owned());
+        Self::with(folder, source, content_hash, None, "not loaded".to_owned())
+    }
+
+    fn with(folder: &Folder, source: &Source, content_hash: String, caller: Option<Caller>, library: String) -> Self {
+        let declaration = source.declaration.clone();
+        let identity = FunctionIdentity { name: declaration.name.clone(), content_hash };
+        let isolation = folder.settings(&declaration.name).isolation;
+        let (kind, signature) = (declaration.kind, signature(&declaration));
+        let called = Called { identity: identity.clone(), declaration, signature, caller, library };
+        let call = match kind {
+            Kind::Scalar => Call::Scalar(Arc::new(ScalarUDF::from(called))),
+            Kind::Aggregate => Call::Aggregate(Arc::new(aggregate(called))),
+            Kind::Async(_) => Call::Scalar(Arc::new(ScalarUDF::from(Unrecorded(called)))),
+        };
+        Self { identity, source: source.path.clone(), isolation, call }
+    }
+}
+
+fn signature(declaration: &Declaration) -> Signature {
+    let types = declaration.arguments.iter().map(|argument| argument.value.value_type.arrow());
+    Signature::exact(types.collect(), Volatility::Immutable)
+}
+
+impl Called {
+    /// Calls it. That it fails for some rows is an execution error: of those rows, and not of whoever calls it.
+    pub(crate) fn call(&self, columns: &[ArrayRef]) -> Result<ArrayRef> {
+        let name = &self.identity.name;
+        let called = match &self.caller {
+            Some(caller) => caller.call(columns),
+            None => Err(CallError::Function("it can only be planned with".to_owned())),
+        };
+        called.map_err(|error| {
+            let message = format!("function '{name}' ({}): {error}", self.library);
+            match error {
+                CallError::Rows(_) => exec_datafusion_err!("{message}"),
+                CallError::Function(_) => DataFusionError::External(message.into()),
+            }
+        })
+    }
+}
+
+impl PartialEq for Called {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl Eq for Called {}
+
+impl Hash for Called {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Called {
+    fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.declaration.returns.value_type.arrow())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let columns = args.args.iter().map(|value| value.to_array(args.number_rows)).collect::<Result<Vec<_>>>()?;
+        self.call(&columns).map(ColumnarValue::Array)
+    }
+}
+
+/// An async function: its results would have to be recorded as events, since they depend on more than its arguments.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Unrecorded(Called);
+
+impl ScalarUDFImpl for Unrecorded {
+    fn name(&self) -> &str {
+        &self.0.identity.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        plan_err!("function '{}' is async: this build does not run async functions in queries", self.name())
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.return_type(&[]).map(|_| ColumnarValue::Scalar(ScalarValue::Null))
+    }
+}

@@ -1,0 +1,54 @@
+//! Worker processes: `chalk` itself, started again with one library in it.
+//!
+//! ```text
+//! host                                       worker
+//!   start: what to load, limits ───────────▶   limits itself, loads the library
+//!                             ◀───────────   ready, or why not
+//!   columns, as an Arrow IPC batch ────────▶   calls the function
+//!                             ◀───────────   a column as a batch; or: panicked; or: malformed, and why
+//!   columns …
+//! ```
+//!
+//! Both directions are one socket, the worker's standard input. What the function prints goes to a file that the host reads
+//! when something went wrong: that is where a panic's message is. A worker ends when the socket does, or its host.
+//!
+//! A message to the host begins with a byte: 0 a batch follows, 1 it panicked, 2 it gave something malformed, or did not load; then a
+//! `u32` of bytes, little-endian, and the text that says what.
+
+mod process;
+mod serve;
+
+pub(crate) use process::{Failure, Worker};
+pub use serve::serve_worker;
+
+use crate::declaration::Declaration;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+/// The first message: as JSON after a `u32` of bytes.
+#[derive(Debug, Serialize, Deserialize)]
+struct Start {
+    library: PathBuf,
+    declaration: Declaration,
+    memory_bytes_max: u64,
+    network: bool,
+}
+
+const BATCH: u8 = 0;
+const PANICKED: u8 = 1;
+const MALFORMED: u8 = 2;
+
+fn write_text(to: &mut impl Write, text: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    to.write_all(&length.to_le_bytes())?;
+    to.write_all(text)
+}
+
+fn read_text(from: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let mut text = vec![0; u32::from_le_bytes(length) as usize];
+    from.read_exact(&mut text)?;
+    Ok(text)
+}
