@@ -156,6 +156,32 @@ mod tests {
         check(&all);
     }
 
+    /// `CHALK_S3=s3://bucket/prefix` names one with nothing in it; see `.ci/s3`.
+    #[cfg(feature = "s3")]
+    #[test]
+    fn a_bucket_is_an_object_store() {
+        let Some(place) = std::env::var("CHALK_S3").ok() else { return };
+        let bucket = open_objects(&place).expect("a bucket");
+        check(&*bucket);
+        // Beside it, and above it.
+        let beside = open_objects(&format!("{place}-beside/a b")).expect("a bucket");
+        beside.delete("a").expect("a bucket");
+        check(&*beside);
+        assert_eq!(bucket.list().expect("a bucket").len(), 1);
+        // As large as history's files are at most.
+        let large = Bytes::from((0..64_u32 << 20).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+        bucket.put("large.part", large.clone()).expect("a bucket");
+        assert!(bucket.get("large.part").expect("a bucket") == Some(large), "all of its bytes");
+        // More than one answer of the server lists.
+        for number in 0..1100 {
+            bucket.put(&format!("many/{number}"), Bytes::from_static(b"x")).expect("a bucket");
+        }
+        assert_eq!(bucket.list().expect("a bucket").len(), 1102);
+        let nowhere = open_objects("s3://no-such-bucket/prefix").expect("it is not asked yet");
+        let error = nowhere.list().expect_err("there is none").to_string();
+        assert!(error.contains("s3://no-such-bucket/prefix"), "{error}");
+    }
+
     #[test]
     fn places_of_no_known_kind_are_refused() {
         for (place, expected) in [("ftp://x/y", "'ftp' is no kind of object store"), ("s3://", "names no bucket")] {
