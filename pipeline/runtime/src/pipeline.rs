@@ -4,6 +4,7 @@ use crate::changelog::Changelogs;
 use crate::checkpoint::{
     CheckpointError, Checkpoints, Manifest, Paced, Saver, Saving, fingerprint, reread, restore, restore_watermarks,
 };
+use crate::cold::{ColdTier, ColdViews, Scratch, StateMemory};
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
 use crate::delivery::{Courier, Delivery};
@@ -19,6 +20,7 @@ use chalk_graph::options::{RollingPolicy, SourceOptions};
 use chalk_graph::{Graph, NodeId, NodeKind, SinkTarget};
 use chalk_ingest::Door;
 use chalk_log::{Append, EventLog};
+use chalk_store::runs::RunError;
 use chalk_view::{Publisher, Snapshot, ViewRows};
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,6 +47,8 @@ pub struct Options {
     pub snapshot_changes_min: u64,
     /// Where checkpoints are; without them every start is from the beginning of the log.
     pub checkpoints: Option<Checkpoints>,
+    /// Where state goes that is not to be in memory; without, all of it is.
+    pub cold: Option<ColdTier>,
 }
 
 /// A graph to run, and the name under which its progress is journalled.
@@ -213,6 +217,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         stop: stopped,
         drained: drained_at,
         checkpoints,
+        memory: begin.cold.as_ref().map(|cold| Arc::clone(cold.memory())),
         dataflow: begin.dataflow,
         sources: begin.sources,
         epoch: after_shown(last, &begin.snapshot, durable),
@@ -231,6 +236,8 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         journal: ViewJournal::new(last),
         changelogs,
         saved_views,
+        held: None,
+        cold: begin.cold,
         snapshot: begin.snapshot,
         unsettled: unsettled.into_iter().collect(),
         stats: Arc::clone(&stats),
@@ -273,6 +280,7 @@ struct Begin {
     targets: HashMap<NodeId, Target>,
     snapshot: Snapshot,
     saver: Option<(Saver, Arc<Saving>, Duration)>,
+    cold: Option<ColdViews>,
 }
 
 impl Begin {
@@ -283,14 +291,21 @@ impl Begin {
         options: &Options,
         stats: &Arc<Stats>,
     ) -> Result<Self, RuntimeError> {
+        let scratch = options.cold.as_ref().map(|cold| {
+            let memory = Arc::new(StateMemory::new(cold.memory_bytes_max));
+            stats.state(&memory);
+            Scratch::begin(Arc::clone(&cold.storage), memory).map_err(RunError::from)
+        });
+        let scratch = scratch.transpose()?;
+        let scratch = scratch.as_ref();
         let Some(checkpoints) = &options.checkpoints else {
-            return Self::from_nothing(pipeline, log, options, stats);
+            return Self::from_nothing(pipeline, log, options, stats, scratch);
         };
         let fingerprint = fingerprint(&pipeline.graph, &pipeline.identity);
         let durable = *log.durable().borrow();
         let found = Self::find(checkpoints, &fingerprint, durable).and_then(|manifest| {
             let restored = |manifest: Manifest| {
-                let begin = Self::restored(&manifest, checkpoints, pipeline, log, options, stats);
+                let begin = Self::restored(&manifest, checkpoints, pipeline, log, options, stats, scratch);
                 begin.map(|begin| (begin, manifest)).map_err(|error| error.to_string())
             };
             manifest.map(restored).transpose()
@@ -305,7 +320,7 @@ impl Begin {
                     Manifest::remove(&*checkpoints.storage)
                         .map_err(|error| RuntimeError::Checkpoint(error.to_string()))?;
                 }
-                (Self::from_nothing(pipeline, log, options, stats)?, Manifest::new(fingerprint))
+                (Self::from_nothing(pipeline, log, options, stats, scratch)?, Manifest::new(fingerprint))
             }
         };
         if checkpoints.write {
@@ -328,14 +343,16 @@ impl Begin {
         log: &Arc<dyn EventLog>,
         options: &Options,
         stats: &Arc<Stats>,
+        scratch: Option<&Arc<Scratch>>,
     ) -> Result<Self, RuntimeError> {
         let (targets, views) = targets(pipeline, log, options, stats)?;
         Ok(Self {
-            dataflow: Dataflow::new(pipeline.graph.clone(), options.shards)?,
+            dataflow: dataflow(pipeline, options, scratch)?,
             sources: sources(&pipeline.graph, &**log)?,
             targets,
             snapshot: Snapshot { views, ..Snapshot::default() },
             saver: None,
+            cold: scratch.map(ColdViews::new),
         })
     }
 
@@ -360,9 +377,11 @@ impl Begin {
         log: &Arc<dyn EventLog>,
         options: &Options,
         stats: &Arc<Stats>,
+        scratch: Option<&Arc<Scratch>>,
     ) -> Result<Self, CheckpointError> {
         let cannot = |error: RuntimeError| CheckpointError::Unknown(error.to_string());
-        let mut dataflow = Dataflow::new(pipeline.graph.clone(), options.shards).map_err(cannot)?;
+        let mut dataflow = dataflow(pipeline, options, scratch).map_err(cannot)?;
+        let mut cold = scratch.map(ColdViews::new);
         let mut sources = sources(&pipeline.graph, &**log).map_err(cannot)?;
         let (targets, mut views) = targets(pipeline, log, options, stats).map_err(cannot)?;
         if targets.values().any(Target::begins_anew) {
@@ -370,14 +389,23 @@ impl Begin {
                 "a sink that has nothing of what it had: it gets all again".to_owned(),
             ));
         }
-        restore(manifest, &checkpoints.storage, &mut dataflow, &mut views)?;
+        restore(manifest, &checkpoints.storage, &mut dataflow, &mut views, cold.as_mut())?;
         let again = sources.clone();
         reread(&**log, CommitSeq(manifest.upto), options.epoch_bytes_max, again, &mut dataflow)?;
         restore_watermarks(manifest, &mut sources);
         let upto = CommitSeq(manifest.upto);
         let snapshot = Snapshot { epoch: Epoch(manifest.epoch), upto, settled: upto, views };
-        Ok(Self { dataflow, sources, targets, snapshot, saver: None })
+        Ok(Self { dataflow, sources, targets, snapshot, saver: None, cold })
     }
+}
+
+/// A pipeline's operators, without state.
+fn dataflow(pipeline: &Pipeline, options: &Options, scratch: Option<&Arc<Scratch>>) -> Result<Dataflow, RuntimeError> {
+    let mut dataflow = Dataflow::new(pipeline.graph.clone(), options.shards)?;
+    if let Some(scratch) = scratch {
+        dataflow.spill_to(scratch);
+    }
+    Ok(dataflow)
 }
 
 fn spawn(

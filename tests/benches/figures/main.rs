@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a figure that cannot be taken ends the run")]
 
 mod checkpoints;
+mod cold;
 mod history;
 mod log;
 mod machine;
@@ -65,10 +66,11 @@ fn default_project() -> PathBuf {
 type Figure = fn(&Wanted);
 
 /// What can be measured.
-const FIGURES: [(&str, Figure); 10] = [
+const FIGURES: [(&str, Figure); 11] = [
     ("start", start::run),
     ("throughput", throughput::run),
     ("checkpoints", checkpoints::run),
+    ("cold", cold::run),
     ("open-loop", open_loop::run),
     ("queries", queries::run),
     ("memory", memory::run),
