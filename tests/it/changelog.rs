@@ -141,6 +141,7 @@ impl Running {
             quiet: true,
             snapshot_changes_min: 1 + chance.below(200),
             checkpoints: None,
+            cold: None,
         };
         let pipeline = Pipeline { name: "p".to_owned(), graph: planned.graph, identity: String::new() };
         Self { pipeline: chalk_runtime::start(&pipeline, &door, &options).expect("a pipeline"), door, log }

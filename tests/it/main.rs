@@ -3,6 +3,7 @@
 mod architecture;
 mod boards;
 mod changelog;
+mod cold;
 mod commands;
 mod copies;
 mod crash;

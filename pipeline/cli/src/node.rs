@@ -3,14 +3,14 @@
 use crate::archivist::Archivist;
 use crate::error::CliError;
 use crate::functions::ProjectFunctions;
-use crate::keeping::Keeping;
+use crate::keeping::{Keeping, parse_bytes};
 use crate::project::ProjectFiles;
 use chalk_connect::Lines;
 use chalk_event::PartitionId;
 use chalk_ingest::{Door, DoorOptions};
 use chalk_log::{CommitLog, EventLog, Holder, LogError, LogOptions};
 use chalk_plan::{Functions, Project, SqlFile};
-use chalk_runtime::{Checkpoints, Handle, Options, Pipeline};
+use chalk_runtime::{Checkpoints, ColdTier, Handle, Options, Pipeline};
 use chalk_serve::{App, Queries, QueryLimits};
 use chalk_store::LocalFiles;
 use std::path::{Path, PathBuf};
@@ -37,9 +37,13 @@ pub(crate) const PIPELINE: &str = "project";
 /// Under load, so much has to be read again after a kill.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Sizes and times that are as they should be without: soaks make them small, so that what happens rarely happens often.
+/// Sizes and times. All but the memory are as they should be without: soaks make them small, so that what happens rarely happens often.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct Tuning {
+    /// About how much memory the state of aggregates and views may take, such as 512MiB; what is beyond goes to disk
+    /// [default: all of it is in memory].
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    state_memory: Option<u64>,
     /// A segment of the log is sealed when it has grown to this many bytes.
     #[arg(long, hide = true, value_name = "BYTES")]
     segment_bytes: Option<u64>,
@@ -55,6 +59,21 @@ impl Tuning {
     fn log(self) -> LogOptions {
         let usual = LogOptions::new(system_clock());
         LogOptions { segment_bytes_max: self.segment_bytes.unwrap_or(usual.segment_bytes_max), ..usual }
+    }
+
+    fn cold(self, data: &Path) -> Result<Option<ColdTier>, CliError> {
+        let folder = data.join("cold");
+        let Some(bytes) = self.state_memory else {
+            // What a run with a limit has left that was killed.
+            return match std::fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(CliError::other(format!("cannot remove {}: {error}", folder.display())))
+                }
+                _ => Ok(None),
+            };
+        };
+        let storage = Arc::new(LocalFiles::at(&folder).map_err(LogError::from)?);
+        Ok(Some(ColdTier { storage, memory_bytes_max: usize::try_from(bytes).unwrap_or(usize::MAX) }))
     }
 
     fn door(self) -> DoorOptions {
@@ -183,6 +202,7 @@ impl Node {
                 write: !quiet,
                 copies: keeping.copies()?,
             }),
+            cold: tuning.cold(data)?,
         };
         let name = PIPELINE.to_owned();
         let pipeline = Pipeline { name, graph: project.graph.clone(), identity: identity(files, &functions) };

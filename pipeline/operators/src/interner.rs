@@ -11,6 +11,8 @@ pub(crate) struct Interner {
     /// By group id; the key of a released id is empty.
     keys: Vec<Key>,
     free: Vec<u32>,
+    /// Of all keys in use.
+    key_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,7 @@ impl Interner {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
                 let key = Key { hash, bytes: key.into() };
+                self.key_bytes += key.bytes.len();
                 let id = match self.free.pop() {
                     Some(id) => {
                         keys[id as usize] = key;
@@ -53,9 +56,26 @@ impl Interner {
         }
     }
 
+    /// The id of a key that has one.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<u32> {
+        self.table.find(table_hash(key), |&id| *self.keys[id as usize].bytes == *key).copied()
+    }
+
     /// Whether a key has an id.
     pub(crate) fn contains(&self, key: &[u8]) -> bool {
-        self.table.find(table_hash(key), |&id| *self.keys[id as usize].bytes == *key).is_some()
+        self.find(key).is_some()
+    }
+
+    /// How many keys have an id.
+    pub(crate) fn in_use(&self) -> usize {
+        self.table.len()
+    }
+
+    /// About so many bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        /// A key's entry, its id in the table, and what an allocation costs beside its bytes.
+        const KEY_BYTES: usize = size_of::<Key>() + 8 + 16;
+        self.in_use() * KEY_BYTES + self.key_bytes
     }
 
     /// The key of an id that is in use.
@@ -73,6 +93,7 @@ impl Interner {
         let key = &mut self.keys[id as usize];
         if let Ok(entry) = self.table.find_entry(key.hash, |&other| other == id) {
             entry.remove();
+            self.key_bytes -= key.bytes.len();
             key.bytes = Box::default();
             self.free.push(id);
         }
@@ -96,6 +117,6 @@ mod tests {
         interner.release(1); // a second time changes nothing
         assert_eq!([b"d", b"b", b"a"].map(|key| interner.intern(key)), [1, 3, 0]);
         assert_eq!(interner.key(1), b"d");
-        assert_eq!(interner.len(), 4);
+        assert_eq!((interner.len(), interner.in_use(), interner.key_bytes), (4, 4, 4));
     }
 }

@@ -23,7 +23,8 @@
 //! # Who does what
 //!
 //! [`operator()`] builds the operator of a graph's node, [`key_columns`] says how its rows must be sharded, and
-//! [`exchange::split`] does that. State is kept as encoded rows, keys as dense numbers; [`state_kind`] says how it is saved.
+//! [`exchange::split`] does that. State is kept as encoded rows, keys as dense numbers; [`state_kind`] says how it is saved, and
+//! [`Spill`] how it leaves memory.
 
 mod aggregate;
 mod build;
@@ -39,6 +40,7 @@ mod refused;
 mod row_codec;
 mod row_hash;
 mod row_set;
+mod spill;
 mod state;
 #[cfg(test)]
 mod testing;
@@ -49,4 +51,5 @@ mod unnest;
 
 pub use build::{key_columns, operator};
 pub use operator::{LateRow, Operator, OperatorError, RefusedRow, Step, StepTime};
+pub use spill::{Leaving, Spill, SpillMemory};
 pub use state::{GroupState, SavedState, StateKind, state_kind};

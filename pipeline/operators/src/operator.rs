@@ -1,6 +1,6 @@
 //! The contract of an operator.
 
-use crate::{GroupState, SavedState};
+use crate::{GroupState, SavedState, Spill};
 use chalk_event::{ChangeBatch, EventTime, Watermark};
 
 /// An operator failed. It is the engine's or a function's mistake, never an event's.
@@ -100,6 +100,11 @@ pub trait Operator: Send {
     fn save(&mut self, at_least: usize) -> Vec<GroupState> {
         let _ = at_least;
         Vec::new()
+    }
+
+    /// The operator as one whose groups can leave memory, if it is one.
+    fn spill(&mut self) -> Option<&mut dyn Spill> {
+        None
     }
 
     /// Takes state that another operator of the same node had; before the first step.

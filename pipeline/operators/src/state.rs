@@ -26,6 +26,7 @@ use crate::row_set::RowSet;
 use crate::{OperatorError, output::Output};
 use chalk_event::ChangeBatch;
 use chalk_graph::{Node, NodeKind};
+use std::collections::BTreeSet;
 
 /// How a node's state is saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl SavedState<'_> {
 /// What happened to groups since a save.
 pub(crate) struct Since {
     /// Keys whose groups were released; some may be there again.
-    pub(crate) gone: Vec<Box<[u8]>>,
+    pub(crate) gone: BTreeSet<Box<[u8]>>,
     /// Groups that are there and have changed.
     pub(crate) changed: Vec<u32>,
 }
@@ -97,7 +98,7 @@ pub(crate) struct Unsaved {
     /// By group id.
     is_changed: Vec<bool>,
     changed: Vec<u32>,
-    gone: Vec<Box<[u8]>>,
+    gone: BTreeSet<Box<[u8]>>,
 }
 
 impl Unsaved {
@@ -115,20 +116,41 @@ impl Unsaved {
         }
     }
 
-    /// The group is about to be released.
-    pub(crate) fn gone(&mut self, group: u32, keys: &Interner) {
+    /// The group is about to be released. `had_left` tells whether it had left memory: even before the first save somebody has it then,
+    /// and has to be told.
+    pub(crate) fn gone(&mut self, group: u32, keys: &Interner, had_left: bool) {
         if self.noting {
             self.is_changed[group as usize] = false;
-            self.gone.push(keys.key(group).into());
+        }
+        if self.noting || had_left {
+            self.gone.insert(keys.key(group).into());
         }
     }
 
-    /// All that is there now is saved, or has been.
-    pub(crate) fn begin(&mut self, groups: usize) {
+    /// Whether the next save gives the group.
+    pub(crate) fn has(&self, group: u32) -> bool {
+        !self.noting || self.is_changed[group as usize]
+    }
+
+    /// How many of `groups` groups the next save gives, about.
+    pub(crate) fn count(&self, groups: usize) -> usize {
+        if self.noting { self.changed.len().min(groups) + self.gone.len() } else { groups }
+    }
+
+    /// The group leaves memory. What is there to be saved is somebody else's from here on.
+    pub(crate) fn left(&mut self, group: u32, key: &[u8]) {
+        if self.noting {
+            self.is_changed[group as usize] = false;
+        }
+        self.gone.remove(key);
+    }
+
+    /// All that is there now is saved, or has been. Gives what is gone until then.
+    pub(crate) fn begin(&mut self, groups: usize) -> BTreeSet<Box<[u8]>> {
         self.noting = true;
         self.is_changed = vec![false; groups];
         self.changed.clear();
-        self.gone.clear();
+        std::mem::take(&mut self.gone)
     }
 
     /// What happened since the last save; `None` before the first one.

@@ -4,7 +4,9 @@
 //! `-`, `+2`, …) and its cells; `NULL`, `0..10` (a window) and `[1,2]` (a list) are cells too. Steps are parted by `---`.
 //! Rows of the second input begin with `right`. `watermark 10` is a step's watermark after it.
 
-use crate::{GroupState, Operator, SavedState, StateKind, Step, StepTime, exchange, key_columns, operator, state_kind};
+use crate::{
+    GroupState, Leaving, Operator, SavedState, StateKind, Step, StepTime, exchange, key_columns, operator, state_kind,
+};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
     TimestampNanosecondArray, UInt64Array,
@@ -173,7 +175,8 @@ pub(crate) fn check(node: &Node, inputs: &[&str], input: &str, expected: &str) {
     }
 }
 
-/// With `restarts`, every step but the first is done by a new operator that was given the state of the one before.
+/// With `restarts`, every step but the first is done by a new operator that was given the state of the one before; without, all groups
+/// that can leave memory do after each step.
 fn check_run(node: &Node, inputs: &[&str], input: &str, expected: &str, restarts: bool) {
     let schemas: Vec<SchemaRef> = inputs.iter().map(|text| schema(text)).collect();
     let mut operators = vec![operator(node, &schemas).expect("the node can be run")];
@@ -197,7 +200,11 @@ fn check_run(node: &Node, inputs: &[&str], input: &str, expected: &str, restarts
             saved.save(&mut operators);
             operators = saved.restore(node, &schemas, 1);
         }
+        saved.bring_back(&mut *operators[0], &batches);
         let step = operators[0].step(&batches, time).expect("the step is sound");
+        if !restarts {
+            saved.take_out(&mut *operators[0], usize::MAX);
+        }
         saved.inputs.push(batches);
         assert_eq!(step.changes.rows().schema(), node.schema);
         outputs.push(shown(&step));
@@ -250,18 +257,57 @@ fn history(chance: &mut Chance, ports: &[fn(&mut Chance) -> String], length: u64
     changes
 }
 
-/// What a checkpoint would hold: inputs by step, and groups.
+/// What a checkpoint would hold: inputs by step, and groups; and what has left memory.
 #[derive(Default)]
 struct Saved {
     inputs: Vec<Vec<ChangeBatch>>,
     groups: BTreeMap<Box<[u8]>, Option<Vec<u8>>>,
+    elsewhere: BTreeMap<Box<[u8]>, Vec<u8>>,
+    /// What has left memory since the last save and was not saved.
+    left_unsaved: Vec<GroupState>,
 }
 
 impl Saved {
+    /// Lets groups of about so many bytes leave.
+    fn take_out(&mut self, operator: &mut dyn Operator, bytes: usize) {
+        let Some(operator) = operator.spill() else { return };
+        let leaving = operator.coldest(bytes);
+        let Leaving { saved, unsaved } = leaving.clone();
+        for GroupState { key, state } in saved.iter().chain(&unsaved).cloned() {
+            match state {
+                Some(state) => self.elsewhere.insert(key, state),
+                None => self.elsewhere.remove(&key),
+            };
+        }
+        self.left_unsaved.extend(unsaved);
+        operator.forget(&leaving);
+        if bytes == usize::MAX {
+            assert_eq!(operator.memory().bytes, 0);
+        }
+    }
+
+    /// Gives back what a step needs.
+    fn bring_back(&self, operator: &mut dyn Operator, inputs: &[ChangeBatch]) {
+        let Some(operator) = operator.spill() else { return };
+        let missing = operator.missing(inputs).expect("keys encode");
+        let found =
+            |key: Box<[u8]>| self.elsewhere.get(&key).map(|state| GroupState { state: Some(state.clone()), key });
+        let groups: Vec<GroupState> = missing.into_iter().filter_map(found).collect();
+        operator.bring_back(&groups).expect("groups that had left");
+    }
+
     /// Takes what changed since it was last called.
     fn save(&mut self, operators: &mut [Box<dyn Operator>]) {
-        operators.iter_mut().for_each(|operator| operator.begin_save());
+        self.begin(operators);
         self.take(operators, usize::MAX);
+    }
+
+    /// Begins a save; takes what has left memory with changes until now.
+    fn begin(&mut self, operators: &mut [Box<dyn Operator>]) {
+        for group in std::mem::take(&mut self.left_unsaved) {
+            self.groups.insert(group.key, group.state);
+        }
+        operators.iter_mut().for_each(|operator| operator.begin_save());
     }
 
     /// Takes at least so many groups from each operator of a save that was begun, unless there are no more.
@@ -272,7 +318,8 @@ impl Saved {
     }
 
     /// As many new operators, with the state of the earlier ones.
-    fn restore(&self, node: &Node, schemas: &[SchemaRef], shards: usize) -> Vec<Box<dyn Operator>> {
+    fn restore(&mut self, node: &Node, schemas: &[SchemaRef], shards: usize) -> Vec<Box<dyn Operator>> {
+        self.elsewhere.clear();
         let keys = key_columns(node).expect("a stateful node");
         let mut operators = fresh(node, schemas, shards);
         let shards = operators.len();
@@ -311,8 +358,8 @@ fn fresh(node: &Node, schemas: &[SchemaRef], shards: usize) -> Vec<Box<dyn Opera
 }
 
 /// The consolidated output of `shards` fresh operators over a history that is cut into steps of up to `most` changes. Now
-/// and then what they have changed is saved, and any number of new ones goes on from there. Others take the same steps and give
-/// the same saves, in parts between steps.
+/// and then what they have changed is saved, and any number of new ones goes on from there; groups leave memory and come back. Others
+/// take the same steps and give the same saves, in parts between steps.
 fn run(node: &Node, schemas: &[SchemaRef], history: &[Change], chance: &mut Chance, most: u64, shards: usize) -> Net {
     let keys = key_columns(node).expect("a stateful node");
     let mut operators = fresh(node, schemas, shards);
@@ -323,14 +370,19 @@ fn run(node: &Node, schemas: &[SchemaRef], history: &[Change], chance: &mut Chan
     loop {
         if chance.below(4) == 0 {
             slow_saved.take(&mut slow, usize::MAX);
+            // One that came and went between two saves may be told of or not.
+            for groups in [&mut slow_saved.groups, &mut saved.groups] {
+                groups.retain(|_, state| state.is_some());
+            }
             assert_eq!(slow_saved.groups, saved.groups, "{history:?}");
             saved.save(&mut operators);
-            slow.iter_mut().for_each(|operator| operator.begin_save());
+            slow_saved.begin(&mut slow);
             if chance.below(2) == 0 {
                 slow_saved.take(&mut slow, usize::MAX);
                 let shards = usize::try_from(1 + chance.below(4)).expect("a small number");
                 operators = saved.restore(node, schemas, shards);
                 slow = saved.restore(node, schemas, shards);
+                slow_saved.elsewhere.clear();
             }
         }
         let shards = operators.len();
@@ -355,11 +407,19 @@ fn run(node: &Node, schemas: &[SchemaRef], history: &[Change], chance: &mut Chan
         );
         for (shard, operator) in operators.iter_mut().enumerate() {
             let inputs: Vec<ChangeBatch> = split.iter().map(|port| port[shard].clone()).collect();
+            saved.bring_back(&mut **operator, &inputs);
             let step = operator.step(&inputs, StepTime::default()).expect("the step is sound");
+            if chance.below(2) == 0 {
+                saved.take_out(&mut **operator, [1, 200, 400, usize::MAX][chance.below(4) as usize]);
+            }
             for (row, weight) in rows(&step.changes) {
                 *net.entry(row).or_default() += weight;
             }
+            slow_saved.bring_back(&mut *slow[shard], &inputs);
             slow[shard].step(&inputs, StepTime::default()).expect("the step is sound");
+            if chance.below(3) == 0 {
+                slow_saved.take_out(&mut *slow[shard], [200, usize::MAX][chance.below(2) as usize]);
+            }
         }
         slow_saved.take(&mut slow, usize::try_from(chance.below(3)).expect("a small number"));
         if rest.is_empty() {

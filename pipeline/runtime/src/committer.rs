@@ -2,6 +2,7 @@
 
 use crate::changelog::{Changelogs, EpochChanges};
 use crate::checkpoint::{EngineState, Saving, ViewChange};
+use crate::cold::{ColdViews, Held};
 use crate::delivery::Delivery;
 use crate::engine::{Computed, EpochOutput};
 use crate::error::RuntimeError;
@@ -22,6 +23,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender};
+
+/// A view as of the last checkpoint has so many times the bytes of what has changed since for itself.
+const SAVED_TIMES: usize = 3;
 
 /// Where the rows of a sink node go.
 pub(crate) enum Target {
@@ -56,6 +60,8 @@ impl Target {
 pub(crate) struct CheckpointParts {
     pub(crate) engine: EngineState,
     pub(crate) views: BTreeMap<NodeId, ViewChange>,
+    /// Counts them, when there is a limit to state.
+    pub(crate) held: Option<Held>,
 }
 
 pub(crate) struct Committer {
@@ -71,8 +77,12 @@ pub(crate) struct Committer {
     // state
     pub(crate) journal: ViewJournal,
     pub(crate) changelogs: Changelogs,
-    /// Views as of the last checkpoint, by name.
+    /// Views as of the last checkpoint, by name; those whose rows have left memory since, as of then.
     pub(crate) saved_views: BTreeMap<String, ViewRows>,
+    /// Counts what has changed since, which is kept twice.
+    pub(crate) held: Option<Held>,
+    /// Rows that have left memory, when there is a limit.
+    pub(crate) cold: Option<ColdViews>,
     pub(crate) snapshot: Snapshot,
     /// Commits of derived events that the views do not show yet: the last input before their epoch, and the commit.
     pub(crate) unsettled: VecDeque<(CommitSeq, CommitSeq)>,
@@ -108,6 +118,7 @@ impl Committer {
         if self.saver.as_ref().is_some_and(|(_, saving)| saving.has_failed()) {
             self.saver = None;
             self.saved_views.clear();
+            self.held = None;
         }
         let given_before = self.committed.is_some_and(|committed| upto <= committed);
         // Epochs that an earlier run committed are recorded; where it stopped, views may differ by what their queries are now.
@@ -121,6 +132,15 @@ impl Committer {
                 Some(Target::View(name)) => {
                     if let Some(view) = self.snapshot.views.get_mut(name) {
                         let changes = view.apply(&changes)?;
+                        if let Some(cold) = &mut self.cold {
+                            let saved = self.saved_views.get_mut(name);
+                            if saved.is_some() {
+                                let held = self.held.get_or_insert_with(|| Held::new(cold.memory()));
+                                held.add(SAVED_TIMES * changes.rows().get_array_memory_size());
+                                cold.memory().set_unsaved_views(held.bytes());
+                            }
+                            cold.shrink(view, saved)?;
+                        }
                         if is_told && !changes.is_empty() {
                             changed.entry(name.clone()).or_default().push(changes);
                         }
@@ -202,6 +222,7 @@ impl Committer {
                 saving.done(false);
             }
             self.saved_views.clear();
+            self.held = None;
             return;
         }
         let mut views = BTreeMap::new();
@@ -210,12 +231,16 @@ impl Committer {
             let (Some(saved), Some(now)) = (self.saved_views.get_mut(name), self.snapshot.views.get(name)) else {
                 continue;
             };
-            if (saved.len(), saved.hash()) != (now.len(), now.hash()) {
+            let left = self.cold.as_mut().map(|cold| cold.save(name)).unwrap_or_default();
+            if !left.is_empty() || (saved.len(), saved.hash()) != (now.len(), now.hash()) {
                 let before = std::mem::replace(saved, now.clone());
-                views.insert(node, ViewChange { before, now: now.clone() });
+                views.insert(node, ViewChange { left, before, now: now.clone() });
             }
         }
-        let parts = CheckpointParts { engine, views };
+        let parts = CheckpointParts { engine, views, held: self.held.take() };
+        if let Some(cold) = &self.cold {
+            cold.memory().set_unsaved_views(0);
+        }
         if let Some((saver, _)) = &self.saver
             && saver.send(parts).is_err()
         {

@@ -1,6 +1,7 @@
 //! The graph with its operators: stage by stage, each stage sharded over cores by key.
 
-use crate::checkpoint::{Inputs, is_reread};
+use crate::checkpoint::{CheckpointError, Inputs, is_reread};
+use crate::cold::{ColdGroups, Held, Scratch};
 use crate::error::RuntimeError;
 use crate::refused::Refused;
 use crate::schedule::{Schedule, StepInput};
@@ -11,8 +12,10 @@ use chalk_operators::{
     GroupState, LateRow, Operator, OperatorError, SavedState, StateKind, StepTime, exchange, key_columns, operator,
     state_kind,
 };
+use chalk_store::runs::Run;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A graph with its operators' state.
 pub(crate) struct Dataflow {
@@ -31,6 +34,8 @@ pub(crate) struct Dataflow {
     unsaved: Option<Unsaved>,
     /// The next node whose groups a save that was begun has to have.
     saving: Option<usize>,
+    /// Groups that have left memory, when there is a limit.
+    cold: Option<Mutex<ColdGroups>>,
 }
 
 /// Changes that came in since the last save.
@@ -94,22 +99,40 @@ impl Dataflow {
             StateKind::Stateless | StateKind::Groups => Vec::new(),
         };
         let saved_ports = graph.iter().map(saved_ports).collect();
-        Ok(Self { graph, schedule, clocks, saved_ports, stages, begun: false, unsaved: None, saving: None })
+        let (unsaved, saving, cold) = (None, None, None);
+        Ok(Self { graph, schedule, clocks, saved_ports, stages, begun: false, unsaved, saving, cold })
+    }
+
+    /// Lets groups leave memory, from here on; before there are any.
+    pub(crate) fn spill_to(&mut self, scratch: &Arc<Scratch>) {
+        self.cold = Some(Mutex::new(ColdGroups::new(scratch)));
+    }
+
+    fn cold(&mut self) -> Option<&mut ColdGroups> {
+        self.cold.as_mut().map(|cold| cold.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From here on keeps what [`Dataflow::save`] needs.
     pub(crate) fn begin_saving(&mut self) {
         self.unsaved.get_or_insert_default();
+        if let Some(cold) = self.cold() {
+            cold.keep_unsaved(true);
+        }
     }
 
     /// Nobody saves any longer.
     pub(crate) fn end_saving(&mut self) {
         self.unsaved = None;
+        if let Some(cold) = self.cold() {
+            cold.keep_unsaved(false);
+        }
     }
 
-    /// How much has been kept since the last save: bytes and batches of input.
-    pub(crate) fn unsaved(&self) -> (usize, usize) {
-        self.unsaved.as_ref().map_or((0, 0), |unsaved| (unsaved.bytes, unsaved.batches))
+    /// How much has been kept since the last save: bytes, and batches of input. Groups are counted when there is a limit to state.
+    pub(crate) fn unsaved(&mut self) -> (usize, usize) {
+        let Some(unsaved) = &self.unsaved else { return (0, 0) };
+        let (bytes, batches) = (unsaved.bytes, unsaved.batches);
+        (bytes + self.cold().map_or(0, |cold| cold.unsaved_bytes()), batches)
     }
 
     /// Begins a save of what has changed since the one before, or since the state was restored; gives the inputs among it. The groups
@@ -122,6 +145,12 @@ impl Dataflow {
         }
         self.saving = Some(0);
         self.unsaved.as_mut().map(std::mem::take).unwrap_or_default().inputs
+    }
+
+    /// Groups that left memory with changes since the last save, oldest first; and what counts the groups of the next one, which is
+    /// about to begin.
+    pub(crate) fn save_left(&mut self) -> (Vec<Run>, Option<Held>) {
+        self.cold().map(|cold| (cold.save(), Some(cold.held()))).unwrap_or_default()
     }
 
     /// The next groups of the save that was begun, about so many or all of a node's; `None` once all are given.
@@ -147,13 +176,17 @@ impl Dataflow {
         &mut self,
         restore: impl Fn(NodeId, &mut Restoring<'_>) -> Result<(), E> + Sync,
     ) -> Result<(), E> {
-        let Self { graph, schedule, stages, .. } = self;
+        let Self { graph, schedule, stages, cold, .. } = self;
+        let cold = cold.as_ref();
         schedule.pool().install(|| {
             stages.par_iter_mut().enumerate().try_for_each(|(index, stage)| match stage {
                 Stage::Sharded { keys, shards } => {
                     let node = graph.node(NodeId(index));
                     let inputs = node.inputs.iter().map(|&input| graph.node(input).schema.clone()).collect();
-                    restore(NodeId(index), &mut Restoring { node: &node.name, inputs, keys, shards })
+                    restore(
+                        NodeId(index),
+                        &mut Restoring { id: NodeId(index), node: &node.name, inputs, keys, shards, cold },
+                    )
                 }
                 Stage::Outside | Stage::Stateless(_) => Ok(()),
             })
@@ -171,7 +204,7 @@ impl Dataflow {
         let Stage::Sharded { keys, shards } = &mut stages[node.0] else { return Ok(()) };
         let (keys, shards) = (keys.as_slice(), shards.as_mut_slice());
         let inputs = graph.node(node).inputs.iter().map(|&input| graph.node(input).schema.clone()).collect();
-        Restoring { node: &graph.node(node).name, inputs, keys, shards }.inputs(port, batch)
+        Restoring { id: node, node: &graph.node(node).name, inputs, keys, shards, cold: None }.inputs(port, batch)
     }
 
     pub(crate) fn graph(&self) -> &Graph {
@@ -185,9 +218,18 @@ impl Dataflow {
         times: &BTreeMap<NodeId, StepTime>,
     ) -> Result<StepOutput, RuntimeError> {
         let times: Vec<StepTime> = self.clocks.iter().map(|clocks| promised(clocks, times)).collect();
-        let input = StepInput { rows, times: &times, all: !self.begun };
-        let given = self.schedule.step(&self.graph, &mut self.stages, &input)?;
+        let Self { graph, schedule, stages, cold, .. } = self;
+        let mut cold = cold.as_mut().map(|cold| cold.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let runs = cold.as_ref().map(|cold| cold.runs());
+        let given = schedule.step(graph, stages, &StepInput { rows, times: &times, all: !self.begun, cold: runs })?;
         self.begun = true;
+        if let Some(cold) = &mut cold {
+            let sharded = stages.iter_mut().enumerate().filter_map(|(node, stage)| match stage {
+                Stage::Sharded { shards, .. } => Some((NodeId(node), shards.as_mut_slice())),
+                Stage::Outside | Stage::Stateless(_) => None,
+            });
+            cold.shrink(&mut sharded.collect::<Vec<_>>())?;
+        }
         if let Some(unsaved) = &mut self.unsaved {
             for (id, node) in self.graph.iter() {
                 for &port in &self.saved_ports[id.0] {
@@ -225,15 +267,17 @@ impl Unsaved {
 
 /// A node whose operators get their state back.
 pub(crate) struct Restoring<'a> {
+    id: NodeId,
     node: &'a str,
     inputs: Vec<SchemaRef>,
     keys: &'a [Vec<usize>],
     shards: &'a mut [Box<dyn Operator>],
+    cold: Option<&'a Mutex<ColdGroups>>,
 }
 
 impl Restoring<'_> {
-    /// Gives groups to the shards that own them.
-    pub(crate) fn groups(&mut self, groups: Vec<GroupState>) -> Result<(), OperatorError> {
+    /// Gives groups to the shards that own them. Those that are too many for memory leave it again.
+    pub(crate) fn groups(&mut self, groups: Vec<GroupState>) -> Result<(), CheckpointError> {
         let count = self.shards.len();
         let mut parts: Vec<Vec<GroupState>> = vec![Vec::new(); count];
         for group in groups {
@@ -241,7 +285,11 @@ impl Restoring<'_> {
             parts[shard].push(group);
         }
         let mut pairs = self.shards.iter_mut().zip(&parts);
-        pairs.try_for_each(|(shard, groups)| shard.restore(SavedState::Groups(groups)))
+        pairs.try_for_each(|(shard, groups)| shard.restore(SavedState::Groups(groups)))?;
+        if let Some(cold) = self.cold {
+            cold.lock().unwrap_or_else(PoisonError::into_inner).shrink(&mut [(self.id, &mut *self.shards)])?;
+        }
+        Ok(())
     }
 
     /// Gives changes that came in at a port to the shards that own their keys.

@@ -1,6 +1,7 @@
 //! The engine thread: reads commits, computes epochs.
 
 use crate::checkpoint::{EngineState, SavedGroups, Saving};
+use crate::cold::StateMemory;
 use crate::dataflow::{Dataflow, Late, StepOutput};
 use crate::error::RuntimeError;
 use crate::refused::Refused;
@@ -66,6 +67,9 @@ const IDLE_UNSAVED_BYTES: usize = 1 << 20;
 /// Small batches are kept one by one, and cost more than their bytes.
 const UNSAVED_BATCHES: usize = 20_000;
 
+/// With a limit to state, this part of it waits for a checkpoint before one is begun; three times that when the last is late.
+const STATE_PART: usize = 8;
+
 pub(crate) struct Engine {
     // configuration
     pub(crate) log: Arc<dyn EventLog>,
@@ -80,6 +84,8 @@ pub(crate) struct Engine {
     pub(crate) drained: watch::Sender<Option<Epoch>>,
     /// `None` when no checkpoints are made.
     pub(crate) checkpoints: Option<CheckpointTimes>,
+    /// How much memory state takes, when there is a limit.
+    pub(crate) memory: Option<Arc<StateMemory>>,
     // state
     pub(crate) dataflow: Dataflow,
     pub(crate) sources: Vec<SourceTable>,
@@ -174,11 +180,17 @@ impl Engine {
 
     /// Whether to begin a checkpoint: it is time, or so many bytes are waiting for it, and the last one is written. One that
     /// is begun before that holds up the committer, and so the epochs.
-    fn is_due(&self, bytes_max: usize) -> bool {
+    fn is_due(&mut self, bytes_max: usize) -> bool {
         let Some(times) = &self.checkpoints else { return false };
-        let (bytes, batches) = self.dataflow.unsaved();
+        let (mut bytes, batches) = self.dataflow.unsaved();
+        let (mut bytes_max, mut late_bytes_max) = (bytes_max, UNSAVED_BYTES_MAX);
+        if let Some(memory) = &self.memory {
+            bytes += memory.unsaved_views();
+            bytes_max = bytes_max.min(memory.max() / STATE_PART);
+            late_bytes_max = late_bytes_max.min(memory.max() / STATE_PART * 3);
+        }
         let due = times.last.elapsed() >= times.interval || bytes >= bytes_max || batches >= UNSAVED_BATCHES;
-        due && self.position > times.upto && (!times.saving.is_busy() || bytes >= UNSAVED_BYTES_MAX)
+        due && self.position > times.upto && (!times.saving.is_busy() || bytes >= late_bytes_max)
     }
 
     /// Begins to hand over what has changed since the last checkpoint, as of the epoch that was sent last.
@@ -195,6 +207,7 @@ impl Engine {
         }
         (times.last, times.upto) = (Instant::now(), self.position);
         times.saving.begin();
+        let (left, held) = self.dataflow.save_left();
         let (sender, groups) = channel();
         times.groups = Some(sender);
         let state = EngineState {
@@ -203,6 +216,8 @@ impl Engine {
             watermarks: self.sources.iter().map(|source| (source.node, source.watermark())).collect(),
             inputs: self.dataflow.begin_save(),
             groups,
+            left,
+            held,
         };
         // The receiver is gone only when the pipeline has failed, which is told elsewhere.
         let _ = self.out.send(Computed::State(Box::new(state)));

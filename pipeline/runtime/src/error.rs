@@ -5,6 +5,7 @@ use chalk_connect::ConnectError;
 use chalk_ingest::DoorError;
 use chalk_log::LogError;
 use chalk_operators::OperatorError;
+use chalk_store::runs::RunError;
 use chalk_view::ViewError;
 
 /// A pipeline stopped.
@@ -76,6 +77,11 @@ pub enum RuntimeError {
         /// Why not.
         why: String,
     },
+    /// State that has left memory cannot be kept or read.
+    #[error(
+        "state beyond the memory that it may take: {0}\n  hint: nothing is lost, the log has all that led to it: start again once the disk is well"
+    )]
+    Cold(#[from] RunError),
     /// It was stopped.
     #[error("the pipeline has stopped{}", .0.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
     Stopped(Option<String>),

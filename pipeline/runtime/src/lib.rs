@@ -16,6 +16,7 @@
 
 mod changelog;
 mod checkpoint;
+mod cold;
 mod committer;
 mod dataflow;
 mod delivery;
@@ -33,6 +34,7 @@ mod steps;
 
 pub use changelog::{At, Past, as_of, changes_between};
 pub use checkpoint::{CheckpointReport, Checkpoints, CopyReport, topics_read_again};
+pub use cold::{ColdTier, StateStatus};
 pub use error::RuntimeError;
 pub use pipeline::{Handle, Options, Pipeline, start};
 pub use replay::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified, replay, verify};

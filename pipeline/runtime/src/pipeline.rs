@@ -5,6 +5,7 @@ use crate::checkpoint::{
     CheckpointError, Checkpoints, Copier, Manifest, Paced, Saver, Saving, choose, fingerprint, reread, restore,
     restore_watermarks,
 };
+use crate::cold::{ColdTier, ColdViews, Scratch, StateMemory};
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
 use crate::delivery::{Courier, Delivery};
@@ -20,6 +21,7 @@ use chalk_graph::options::{RollingPolicy, SourceOptions};
 use chalk_graph::{Graph, NodeId, NodeKind, SinkTarget};
 use chalk_ingest::Door;
 use chalk_log::{Append, EventLog};
+use chalk_store::runs::RunError;
 use chalk_view::{Publisher, Snapshot, ViewRows};
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,6 +48,8 @@ pub struct Options {
     pub snapshot_changes_min: u64,
     /// Where checkpoints are; without them every start is from the beginning of the log.
     pub checkpoints: Option<Checkpoints>,
+    /// Where state goes that is not to be in memory; without, all of it is.
+    pub cold: Option<ColdTier>,
 }
 
 /// A graph to run, and the name under which its progress is journalled.
@@ -217,6 +221,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         stop: stopped,
         drained: drained_at,
         checkpoints,
+        memory: begin.cold.as_ref().map(|cold| Arc::clone(cold.memory())),
         dataflow: begin.dataflow,
         sources: begin.sources,
         epoch: after_shown(last, &begin.snapshot, durable),
@@ -235,6 +240,8 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         journal: ViewJournal::new(last),
         changelogs,
         saved_views,
+        held: None,
+        cold: begin.cold,
         snapshot: begin.snapshot,
         unsettled: unsettled.into_iter().collect(),
         stats: Arc::clone(&stats),
@@ -289,6 +296,7 @@ struct Begin {
     targets: HashMap<NodeId, Target>,
     snapshot: Snapshot,
     saver: Option<(Saver, Arc<Saving>, Duration)>,
+    cold: Option<ColdViews>,
 }
 
 impl Begin {
@@ -299,12 +307,19 @@ impl Begin {
         options: &Options,
         stats: &Arc<Stats>,
     ) -> Result<Self, RuntimeError> {
+        let scratch = options.cold.as_ref().map(|cold| {
+            let memory = Arc::new(StateMemory::new(cold.memory_bytes_max));
+            stats.state(&memory);
+            Scratch::begin(Arc::clone(&cold.storage), memory).map_err(RunError::from)
+        });
+        let scratch = scratch.transpose()?;
+        let scratch = scratch.as_ref();
         let Some(checkpoints) = &options.checkpoints else {
-            return Self::from_nothing(pipeline, log, options, stats);
+            return Self::from_nothing(pipeline, log, options, stats, scratch);
         };
         let fingerprint = fingerprint(&pipeline.graph, &pipeline.identity);
         let choice = choose(checkpoints, &fingerprint, &**log, &|manifest| {
-            Self::restored(manifest, checkpoints, pipeline, log, options, stats)
+            Self::restored(manifest, checkpoints, pipeline, log, options, stats, scratch)
         });
         stats.started(choice.place(), choice.discarded);
         if let Some(objects) = &checkpoints.copies {
@@ -319,7 +334,7 @@ impl Begin {
                     let failed = |error: CheckpointError| RuntimeError::Checkpoint(error.to_string());
                     manifest.begin_anew(&*checkpoints.storage).map_err(failed)?;
                 }
-                (manifest, Self::from_nothing(pipeline, log, options, stats)?)
+                (manifest, Self::from_nothing(pipeline, log, options, stats, scratch)?)
             }
         };
         if checkpoints.write {
@@ -342,14 +357,16 @@ impl Begin {
         log: &Arc<dyn EventLog>,
         options: &Options,
         stats: &Arc<Stats>,
+        scratch: Option<&Arc<Scratch>>,
     ) -> Result<Self, RuntimeError> {
         let (targets, views) = targets(pipeline, log, options, stats)?;
         Ok(Self {
-            dataflow: Dataflow::new(pipeline.graph.clone(), options.shards)?,
+            dataflow: dataflow(pipeline, options, scratch)?,
             sources: sources(&pipeline.graph, &**log)?,
             targets,
             snapshot: Snapshot { views, ..Snapshot::default() },
             saver: None,
+            cold: scratch.map(ColdViews::new),
         })
     }
 
@@ -360,22 +377,33 @@ impl Begin {
         log: &Arc<dyn EventLog>,
         options: &Options,
         stats: &Arc<Stats>,
+        scratch: Option<&Arc<Scratch>>,
     ) -> Result<Self, CheckpointError> {
         let cannot = |error: RuntimeError| CheckpointError::Unknown(error.to_string());
-        let mut dataflow = Dataflow::new(pipeline.graph.clone(), options.shards).map_err(cannot)?;
+        let mut dataflow = dataflow(pipeline, options, scratch).map_err(cannot)?;
+        let mut cold = scratch.map(ColdViews::new);
         let mut sources = sources(&pipeline.graph, &**log).map_err(cannot)?;
         let (targets, mut views) = targets(pipeline, log, options, stats).map_err(cannot)?;
         if targets.values().any(Target::begins_anew) {
             return Err(CheckpointError::SinkBeginsAnew);
         }
-        restore(manifest, &checkpoints.storage, &mut dataflow, &mut views)?;
+        restore(manifest, &checkpoints.storage, &mut dataflow, &mut views, cold.as_mut())?;
         let again = sources.clone();
         reread(&**log, CommitSeq(manifest.upto), options.epoch_bytes_max, again, &mut dataflow)?;
         restore_watermarks(manifest, &mut sources);
         let upto = CommitSeq(manifest.upto);
         let snapshot = Snapshot { epoch: Epoch(manifest.epoch), upto, settled: upto, views };
-        Ok(Self { dataflow, sources, targets, snapshot, saver: None })
+        Ok(Self { dataflow, sources, targets, snapshot, saver: None, cold })
     }
+}
+
+/// A pipeline's operators, without state.
+fn dataflow(pipeline: &Pipeline, options: &Options, scratch: Option<&Arc<Scratch>>) -> Result<Dataflow, RuntimeError> {
+    let mut dataflow = Dataflow::new(pipeline.graph.clone(), options.shards)?;
+    if let Some(scratch) = scratch {
+        dataflow.spill_to(scratch);
+    }
+    Ok(dataflow)
 }
 
 fn spawn(

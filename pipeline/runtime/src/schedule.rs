@@ -8,13 +8,18 @@
 //!
 //! What a node gives depends on its inputs alone, so that the order in which nodes run is nobody's business.
 
+use crate::cold::bring_back;
 use crate::dataflow::{Late, Stage};
 use crate::error::RuntimeError;
 use crate::refused::Refused;
 use chalk_event::ChangeBatch;
 use chalk_graph::{Graph, NodeId, NodeKind};
 use chalk_operators::{Operator, StepTime, exchange};
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use chalk_store::runs::RunSet;
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator,
+    ParallelIterator,
+};
 use rayon::{Scope, ThreadPool};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -56,6 +61,8 @@ pub(crate) struct StepInput<'a> {
     pub(crate) times: &'a [StepTime],
     /// Nodes run even without input.
     pub(crate) all: bool,
+    /// Groups that are not in memory.
+    pub(crate) cold: Option<&'a RunSet>,
 }
 
 impl Schedule {
@@ -186,7 +193,17 @@ impl Running<'_> {
         let parts = match &mut **stage {
             Stage::Outside => Vec::new(),
             Stage::Stateless(operators) => run_slices(pool, operators, &inputs, time)?,
-            Stage::Sharded { keys, shards } => run_shards(pool, keys, shards, &inputs, time)?,
+            Stage::Sharded { keys, shards } => {
+                let parts = split(keys, shards.len(), &inputs)?;
+                if let Some(cold) = self.input.cold.filter(|cold| !cold.runs().is_empty()) {
+                    let pairs = shards.par_iter_mut().zip(parts.par_iter());
+                    let back = |(shard, inputs): (&mut Box<dyn Operator>, &Inputs)| {
+                        bring_back(cold, NodeId(index), &mut **shard, inputs)
+                    };
+                    pool.install(|| pairs.try_for_each(back))?;
+                }
+                run(pool, shards, parts, time)?
+            }
         };
         let (mut changes, mut late, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for part in parts {
@@ -239,18 +256,13 @@ fn run_slices(
     run(pool, &mut operators[..count], parts, time)
 }
 
-fn run_shards(
-    pool: &ThreadPool,
-    keys: &[Vec<usize>],
-    shards: &mut [Box<dyn Operator>],
-    inputs: &[ChangeBatch],
-    time: StepTime,
-) -> Result<Vec<Given>, RuntimeError> {
-    let mut parts: Vec<Inputs> = vec![Vec::with_capacity(inputs.len()); shards.len()];
+/// The part of each shard.
+fn split(keys: &[Vec<usize>], shards: usize, inputs: &[ChangeBatch]) -> Result<Vec<Inputs>, RuntimeError> {
+    let mut parts: Vec<Inputs> = vec![Vec::with_capacity(inputs.len()); shards];
     for (batch, keys) in inputs.iter().zip(keys) {
-        for (part, rows) in parts.iter_mut().zip(exchange::split(batch, keys, shards.len())?) {
+        for (part, rows) in parts.iter_mut().zip(exchange::split(batch, keys, shards)?) {
             part.push(rows);
         }
     }
-    run(pool, shards, parts, time)
+    Ok(parts)
 }

@@ -1,10 +1,11 @@
 //! Counters of a running pipeline, and what they come to.
 
+use crate::cold::{StateMemory, StateStatus};
 use chalk_event::{CommitSeq, Epoch, Watermark};
 use chalk_ingest::Receipt;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Counters of a running pipeline.
 #[derive(Debug, Default)]
@@ -18,6 +19,7 @@ pub(crate) struct Stats {
     watermarks: Mutex<BTreeMap<String, Watermark>>,
     checkpoint: Mutex<CheckpointStatus>,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
+    state: OnceLock<Arc<StateMemory>>,
 }
 
 /// How a sink outside the log is doing.
@@ -119,6 +121,11 @@ impl Stats {
         lock(&self.checkpoint).failed = Some(error.to_string());
     }
 
+    /// State has a limit, and this says how it is kept.
+    pub(crate) fn state(&self, memory: &Arc<StateMemory>) {
+        self.state.get_or_init(|| Arc::clone(memory));
+    }
+
     /// Changes what is known of a sink.
     pub(crate) fn sink(&self, name: &str, change: impl FnOnce(&mut SinkStatus)) {
         change(lock(&self.sinks).entry(name.to_owned()).or_default());
@@ -138,6 +145,7 @@ impl Stats {
             watermarks: lock(&self.watermarks).clone(),
             checkpoint: lock(&self.checkpoint).clone(),
             sinks: lock(&self.sinks).clone(),
+            state: self.state.get().map(|memory| memory.status()),
         }
     }
 }
@@ -165,4 +173,6 @@ pub struct Status {
     pub checkpoint: CheckpointStatus,
     /// Sinks outside the log, by the query that gives their rows.
     pub sinks: BTreeMap<String, SinkStatus>,
+    /// State in memory and on disk, when there is a limit to it.
+    pub state: Option<StateStatus>,
 }

@@ -14,7 +14,7 @@ use crate::queries::is_indexed;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use chalk_view::ViewRows;
+use chalk_view::{Cursor, ViewRows};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -29,6 +29,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::stream::try_unfold;
 use std::fmt;
 use std::sync::Arc;
+use tokio::task::spawn_blocking;
 
 /// Rows in a batch.
 const BATCH_ROWS: usize = 8192;
@@ -169,20 +170,31 @@ impl ExecutionPlan for ViewScan {
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let failed = |error: chalk_view::ViewError| DataFusionError::External(error.into());
-        let (rows, projection) = (self.rows.clone(), self.projection.clone());
+        let (rows, projection, is_on_disk) = (self.rows.clone(), self.projection.clone(), self.rows.is_on_disk());
         let cursor = rows.cursor(&self.prefix).map_err(failed)?;
         let start = (cursor, self.limit.unwrap_or(usize::MAX));
-        let batches = try_unfold(start, move |(mut cursor, left)| {
-            let batch = if left == 0 { Ok(None) } else { rows.read(&mut cursor, left.min(BATCH_ROWS)).map_err(failed) };
-            let batch = batch.and_then(|batch| {
-                let project = |batch: arrow::array::RecordBatch| match &projection {
-                    Some(columns) => batch.project(columns),
-                    None => Ok(batch),
-                };
-                Ok(batch.map(project).transpose()?)
-            });
+        let read = move |mut cursor: Cursor, rows_max: usize| {
+            let batch = rows.read(&mut cursor, rows_max).map_err(failed)?;
+            let project = |batch: arrow::array::RecordBatch| match &projection {
+                Some(columns) => batch.project(columns),
+                None => Ok(batch),
+            };
+            Ok::<_, DataFusionError>(batch.map(project).transpose()?.map(|batch| (batch, cursor)))
+        };
+        let read = Arc::new(read);
+        let batches = try_unfold(start, move |(cursor, left)| {
+            let read = Arc::clone(&read);
             async move {
-                Ok(batch?.map(|batch| {
+                if left == 0 {
+                    return Ok(None);
+                }
+                let read = move || read(cursor, left.min(BATCH_ROWS));
+                // Who reads from disk keeps nobody else waiting.
+                let next = match is_on_disk {
+                    true => spawn_blocking(read).await.map_err(|error| DataFusionError::External(error.into()))?,
+                    false => read(),
+                };
+                Ok(next?.map(|(batch, cursor)| {
                     let left = left - batch.num_rows();
                     (batch, (cursor, left))
                 }))

@@ -3,7 +3,7 @@
 //! A view keeps its rows in a persistent ordered map, keyed by their row encoding. Taking a snapshot of all views is therefore
 //! a copy of a few pointers, a reader never blocks the writer, and each reader sees exactly one committed epoch of all
 //! views. Rows are ordered by their columns from left to right, so that equality on the first columns is a range.
-//! This crate must not know protocols or tasks.
+//! Rows can leave memory for sorted runs on disk; readers do not notice. This crate must not know protocols or tasks.
 //!
 //! ```text
 //! changelog of epoch 7      view after it          snapshot of epoch 7

@@ -2,18 +2,20 @@
 
 mod cursor;
 mod diff;
+mod disk;
 
 pub use cursor::Cursor;
 
 use crate::hash::MultisetHash;
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use chalk_event::{ChangeBatch, sums};
+use chalk_store::runs::RunError;
+use disk::OnDisk;
 use imbl::OrdMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// A view cannot be changed or read.
@@ -35,6 +37,14 @@ pub enum ViewError {
         /// How often.
         weight: i64,
     },
+    /// Rows that have left memory cannot be read.
+    #[error("view '{view}': {source}")]
+    Disk {
+        /// The view.
+        view: String,
+        /// What happened.
+        source: RunError,
+    },
 }
 
 /// The rows of a view as of one epoch. Cloning shares them.
@@ -45,7 +55,11 @@ pub struct ViewRows {
     schema: SchemaRef,
     converter: Arc<RowConverter>,
     // state
+    /// All rows; or, when there are some on disk, what has to be added to these.
     rows: OrdMap<Arc<[u8]>, i64>,
+    /// The sum of the lengths of `rows`.
+    row_bytes: usize,
+    disk: Option<OnDisk>,
     count: i64,
     hash: MultisetHash,
 }
@@ -60,7 +74,8 @@ impl ViewRows {
         let converter =
             RowConverter::new(fields).map_err(|source| ViewError::Arrow { view: name.to_owned(), source })?;
         let (name, converter) = (name.into(), Arc::new(converter));
-        Ok(Self { name, schema, converter, rows: OrdMap::new(), count: 0, hash: MultisetHash::default() })
+        let (rows, hash) = (OrdMap::new(), MultisetHash::default());
+        Ok(Self { name, schema, converter, rows, row_bytes: 0, disk: None, count: 0, hash })
     }
 
     fn arrow(&self) -> impl Fn(ArrowError) -> ViewError + use<> {
@@ -112,14 +127,21 @@ impl ViewRows {
             let bytes = encoded.row(row as usize).data();
             self.hash.add(bytes, weight);
             self.count += weight;
-            // Most rows come or go: one descent does.
-            let before = if weight > 0 { self.rows.insert(bytes.into(), weight) } else { self.rows.remove(bytes) };
+            // Most rows come or go: one descent does. With rows on disk, these are weights to be added to theirs, of either sign.
+            let is_put = weight > 0 || self.disk.is_some();
+            let before = if is_put { self.rows.insert(bytes.into(), weight) } else { self.rows.remove(bytes) };
             let after = before.unwrap_or(0) + weight;
             match after {
-                ..0 => return Err(ViewError::Negative { view: self.name.to_string(), weight: after }),
+                ..0 if self.disk.is_none() => self.check(after)?,
+                0 if is_put => drop(self.rows.remove(bytes)),
                 0 => {}
                 _ if before.is_some() => drop(self.rows.insert(bytes.into(), after)),
                 _ => {}
+            }
+            match (before, after) {
+                (None, _) => self.row_bytes += bytes.len(),
+                (Some(_), 0) => self.row_bytes -= bytes.len(),
+                (Some(_), _) => {}
             }
         }
         if net.len() == changes.len() {
@@ -130,42 +152,23 @@ impl ViewRows {
         Ok(ChangeBatch::weighted(rows, net.into_iter().map(|(_, weight)| weight).collect()))
     }
 
-    /// All rows, in batches of about `batch_rows`.
+    /// All rows, in batches of `batch_rows`.
     ///
     /// # Errors
-    /// When Arrow refuses.
+    /// When Arrow refuses, or rows on disk cannot be read.
     pub fn batches(&self, batch_rows: usize) -> Result<Vec<RecordBatch>, ViewError> {
-        self.collect(self.rows.iter(), batch_rows)
+        self.with_prefix(&[], batch_rows)
     }
 
     /// The rows whose first columns equal `prefix`: one array of one value each.
     ///
     /// # Errors
-    /// When the values are not of the columns' types.
+    /// When the values are not of the columns' types, or rows on disk cannot be read.
     pub fn with_prefix(&self, prefix: &[ArrayRef], batch_rows: usize) -> Result<Vec<RecordBatch>, ViewError> {
-        let fields = prefix.iter().map(|value| SortField::new(value.data_type().clone())).collect();
-        let converter = RowConverter::new(fields).map_err(self.arrow())?;
-        let encoded = converter.convert_columns(prefix).map_err(self.arrow())?;
-        let start: &[u8] = encoded.row(0).data();
-        let range = (Bound::Included(start), Bound::Unbounded);
-        self.collect(self.rows.range::<_, [u8]>(range).take_while(|(row, _)| row.starts_with(start)), batch_rows)
-    }
-
-    fn collect<'a>(
-        &self,
-        rows: impl Iterator<Item = (&'a Arc<[u8]>, &'a i64)>,
-        batch_rows: usize,
-    ) -> Result<Vec<RecordBatch>, ViewError> {
-        let parser = self.converter.parser();
-        let mut rows = rows.flat_map(|(row, count)| (0..*count).map(move |_| row)).peekable();
+        let mut cursor = self.cursor(prefix)?;
         let mut batches = Vec::new();
-        while rows.peek().is_some() {
-            let mut count = 0;
-            let parsed = rows.by_ref().take(batch_rows).inspect(|_| count += 1).map(|row| parser.parse(row));
-            let columns = self.converter.convert_rows(parsed).map_err(self.arrow())?;
-            let options = RecordBatchOptions::new().with_row_count(Some(count));
-            let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);
-            batches.push(batch.map_err(self.arrow())?);
+        while let Some(batch) = self.read(&mut cursor, batch_rows)? {
+            batches.push(batch);
         }
         Ok(batches)
     }

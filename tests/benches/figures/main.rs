@@ -9,6 +9,7 @@
 
 mod append;
 mod checkpoints;
+mod cold;
 mod history;
 #[path = "../../it/loadable.rs"]
 mod loadable;
@@ -71,10 +72,11 @@ fn default_project() -> PathBuf {
 type Figure = fn(&Wanted);
 
 /// What can be measured.
-const FIGURES: [(&str, Figure); 14] = [
+const FIGURES: [(&str, Figure); 15] = [
     ("start", start::run),
     ("throughput", throughput::run),
     ("checkpoints", checkpoints::run),
+    ("cold", cold::run),
     ("open-loop", open_loop::run),
     ("queries", queries::run),
     ("memory", memory::run),

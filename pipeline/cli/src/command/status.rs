@@ -116,6 +116,7 @@ fn running(address: &str) -> Result<Value, CliError> {
         "held_by": held_by.as_ref().map(|(table, _)| table),
         "views": status["views"],
         "checkpoint": pipeline["checkpoint"],
+        "state": pipeline["state"],
         "sinks": pipeline["sinks"],
         "stalled": status["stalled"],
         "failure": status["failure"],
@@ -237,6 +238,9 @@ impl Lines {
         self.listed("    ", &pipeline["watermarks"], |watermark| watermark.as_str().unwrap_or("none").to_owned());
         self.add("  views", counted(pipeline["views"].as_object().map_or(0, Map::len) as u64, "view"));
         self.listed("    ", &pipeline["views"], |view| counted(view["rows"].as_u64().unwrap_or(0), "row"));
+        if pipeline["state"].is_object() {
+            self.add("  state", state_text(&pipeline["state"]));
+        }
         self.add("  checkpoint", checkpoint_text(&pipeline["checkpoint"]));
         if pipeline["sinks"].as_object().is_some_and(|sinks| !sinks.is_empty()) {
             self.add("  sinks", counted(pipeline["sinks"].as_object().map_or(0, Map::len) as u64, "sink"));
@@ -251,6 +255,21 @@ impl Lines {
             self.0.push_str(&format!("{indent}{name:<width$}  {}\n", value(entry)));
         }
     }
+}
+
+/// Where a running pipeline's state is, when there is a limit to it.
+fn state_text(state: &Value) -> String {
+    let sum = |names: &[&str]| bytes_text(names.iter().filter_map(|name| state[*name].as_u64()).sum());
+    let mut text = format!(
+        "{} of {} in memory, {} on disk",
+        sum(&["groups_bytes", "views_bytes", "waiting_bytes"]),
+        sum(&["memory_bytes_max"]),
+        sum(&["groups_disk_bytes", "views_disk_bytes"]),
+    );
+    if let Some(why) = state["waits"].as_str() {
+        text.push_str(&format!("; no more leaves memory: {why}"));
+    }
+    text
 }
 
 /// What a running pipeline says of its checkpoints.

@@ -35,6 +35,14 @@ pub(crate) trait Accumulator: Send {
     /// Forgets the values of a group.
     fn clear(&mut self, group: u32);
 
+    /// About how much memory one group takes, in bytes, but for what [`rows_bytes`](Self::rows_bytes) says.
+    fn group_bytes(&self) -> usize;
+
+    /// About how much memory the rows take that groups keep, in bytes.
+    fn rows_bytes(&self) -> usize {
+        0
+    }
+
     /// Appends what it knows of a group.
     fn save(&self, group: u32, out: &mut Vec<u8>);
 

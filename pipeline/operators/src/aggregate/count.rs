@@ -2,7 +2,7 @@
 
 use super::accumulator::{Accumulator, AccumulatorError, CallRows};
 use crate::row_codec::RowCodec;
-use crate::row_set::RowSet;
+use crate::row_set::{RowSet, RowSets};
 use crate::state::{NotSavedState, StateReader, put_i64, put_rows};
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
@@ -35,6 +35,10 @@ impl Accumulator for Count {
         self.counts[group as usize] = 0;
     }
 
+    fn group_bytes(&self) -> usize {
+        size_of::<i64>()
+    }
+
     fn save(&self, group: u32, out: &mut Vec<u8>) {
         put_i64(out, self.counts[group as usize]);
     }
@@ -49,44 +53,52 @@ impl Accumulator for Count {
 #[derive(Debug)]
 pub(crate) struct CountDistinct {
     codec: RowCodec,
-    values: Vec<RowSet>,
+    values: RowSets,
 }
 
 impl CountDistinct {
     /// For values of this type.
     pub(crate) fn new(value: &DataType) -> Result<Self, ArrowError> {
-        Ok(Self { codec: RowCodec::new([value])?, values: Vec::new() })
+        Ok(Self { codec: RowCodec::new([value])?, values: RowSets::default() })
     }
 }
 
 impl Accumulator for CountDistinct {
     fn reserve(&mut self, groups: usize) {
-        self.values.resize_with(groups, RowSet::default);
+        self.values.reserve(groups);
     }
 
     fn update(&mut self, rows: &CallRows<'_>) -> Result<(), ArrowError> {
         let columns: Vec<ArrayRef> = rows.args.iter().map(|arg| normalize_float_zero(arg)).collect();
         let encoded = self.codec.encode(&columns)?;
         let values = &mut self.values;
-        rows.each_non_null(|row, group, weight| values[group].add(encoded.row(row), weight));
+        rows.each_non_null(|row, group, weight| values.add(group, encoded.row(row), weight));
         Ok(())
     }
 
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef, AccumulatorError> {
-        let count = |group: &u32| i64::try_from(self.values[*group as usize].len()).unwrap_or(i64::MAX);
+        let count = |group: &u32| i64::try_from(self.values.get(*group as usize).len()).unwrap_or(i64::MAX);
         Ok(Arc::new(Int64Array::from_iter_values(groups.iter().map(count))))
     }
 
     fn clear(&mut self, group: u32) {
-        self.values[group as usize] = RowSet::Empty;
+        self.values.set(group as usize, RowSet::Empty);
+    }
+
+    fn group_bytes(&self) -> usize {
+        size_of::<RowSet>()
+    }
+
+    fn rows_bytes(&self) -> usize {
+        self.values.bytes()
     }
 
     fn save(&self, group: u32, out: &mut Vec<u8>) {
-        put_rows(out, &self.values[group as usize]);
+        put_rows(out, self.values.get(group as usize));
     }
 
     fn restore(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
-        self.values[group as usize] = saved.rows()?;
+        self.values.set(group as usize, saved.rows()?);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::accumulator::{Accumulator, AccumulatorError, CallRows};
 use crate::row_codec::RowCodec;
-use crate::row_set::RowSet;
+use crate::row_set::{RowSet, RowSets};
 use crate::state::{NotSavedState, StateReader, put_rows};
 use arrow::array::{ArrayRef, new_null_array};
 use arrow::datatypes::DataType;
@@ -26,7 +26,7 @@ pub(crate) struct Extreme {
     codec: RowCodec,
     /// The encoding of NULL, the result of a group without values.
     null: Box<[u8]>,
-    values: Vec<RowSet>,
+    values: RowSets,
 }
 
 impl Extreme {
@@ -34,13 +34,13 @@ impl Extreme {
     pub(crate) fn new(value: &DataType, end: End, append_only: bool) -> Result<Self, ArrowError> {
         let codec = RowCodec::new([value])?;
         let null = codec.encode(&[new_null_array(value, 1)])?.row(0).into();
-        Ok(Self { end, append_only, codec, null, values: Vec::new() })
+        Ok(Self { end, append_only, codec, null, values: RowSets::default() })
     }
 }
 
 impl Accumulator for Extreme {
     fn reserve(&mut self, groups: usize) {
-        self.values.resize_with(groups, RowSet::default);
+        self.values.reserve(groups);
     }
 
     fn update(&mut self, rows: &CallRows<'_>) -> Result<(), ArrowError> {
@@ -48,11 +48,15 @@ impl Accumulator for Extreme {
         let encoded = self.codec.encode(&columns)?;
         let (end, append_only, values) = (self.end, self.append_only, &mut self.values);
         rows.each_non_null(|row, group, weight| {
-            let (kept, value) = (&mut values[group], encoded.row(row));
+            let value = encoded.row(row);
             if !append_only {
-                kept.add(value, weight);
-            } else if kept.first().is_none_or(|best| if end == End::Least { value < best } else { value > best }) {
-                *kept = RowSet::One(value.into(), 1);
+                values.add(group, value, weight);
+            } else if values
+                .get(group)
+                .first()
+                .is_none_or(|best| if end == End::Least { value < best } else { value > best })
+            {
+                values.set(group, RowSet::One(value.into(), 1));
             }
         });
         Ok(())
@@ -60,7 +64,7 @@ impl Accumulator for Extreme {
 
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef, AccumulatorError> {
         let best = |&group: &u32| {
-            let values = &self.values[group as usize];
+            let values = self.values.get(group as usize);
             let best = if self.end == End::Least { values.first() } else { values.last() };
             best.unwrap_or(&self.null)
         };
@@ -69,15 +73,23 @@ impl Accumulator for Extreme {
     }
 
     fn clear(&mut self, group: u32) {
-        self.values[group as usize] = RowSet::Empty;
+        self.values.set(group as usize, RowSet::Empty);
+    }
+
+    fn group_bytes(&self) -> usize {
+        size_of::<RowSet>()
+    }
+
+    fn rows_bytes(&self) -> usize {
+        self.values.bytes()
     }
 
     fn save(&self, group: u32, out: &mut Vec<u8>) {
-        put_rows(out, &self.values[group as usize]);
+        put_rows(out, self.values.get(group as usize));
     }
 
     fn restore(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
-        self.values[group as usize] = saved.rows()?;
+        self.values.set(group as usize, saved.rows()?);
         Ok(())
     }
 }

@@ -12,9 +12,11 @@
 //!    3   - 3A 7         - 3A 1 7        the group is gone and its id free
 //! ```
 //!
-//! With closing windows nothing is given until the watermark closes a pane; then its row is, once (see [`panes`]).
+//! With closing windows nothing is given until the watermark closes a pane; then its row is, once (see [`panes`]). How groups leave
+//! memory: [`cold`].
 
 mod accumulator;
+mod cold;
 mod count;
 mod exact_sum;
 mod extreme;
@@ -28,7 +30,7 @@ use crate::interner::Interner;
 use crate::output::{Output, on_time};
 use crate::row_codec::{KeyCodec, RowCodec};
 use crate::state::{GroupState, NotSavedState, SavedState, Saving, Since, StateReader, Unsaved, put_i64};
-use crate::{Operator, OperatorError, Step, StepTime};
+use crate::{Operator, OperatorError, Spill, Step, StepTime};
 use accumulator::{Accumulator, CallRows, accumulator};
 use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::{concat, take};
@@ -36,8 +38,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use chalk_event::{ChangeBatch, Weights};
 use chalk_graph::{Aggregate, AggregateCall};
+use cold::Copies;
 use panes::Panes;
-use std::collections::BTreeSet;
 
 /// Groups rows by key and aggregates each group.
 pub(crate) struct AggregateOperator {
@@ -60,6 +62,7 @@ pub(crate) struct AggregateOperator {
     begun: bool,
     unsaved: Unsaved,
     saving: Saving,
+    copies: Copies,
 }
 
 /// Results of some groups.
@@ -99,6 +102,7 @@ impl AggregateOperator {
             begun: false,
             unsaved: Unsaved::default(),
             saving: Saving::default(),
+            copies: Copies::default(),
         })
     }
 }
@@ -122,12 +126,12 @@ impl Operator for AggregateOperator {
         let Since { gone, changed } = match self.unsaved.take() {
             Some(unsaved) => unsaved,
             None => {
-                self.unsaved.begin(self.groups.len());
-                Since { gone: Vec::new(), changed: self.groups.ids().collect() }
+                let gone = self.unsaved.begin(self.groups.len());
+                Since { gone, changed: self.groups.ids().collect() }
             }
         };
-        let gone: BTreeSet<Box<[u8]>> = gone.into_iter().filter(|key| !self.groups.contains(key)).collect();
-        self.saving.begin(gone.into_iter(), changed, self.groups.len());
+        let gone = gone.into_iter().filter(|key| !self.groups.contains(key));
+        self.saving.begin(gone, changed, self.groups.len());
     }
 
     fn save(&mut self, at_least: usize) -> Vec<GroupState> {
@@ -143,12 +147,15 @@ impl Operator for AggregateOperator {
             let Some(saved) = &group.state else { continue };
             let id = self.groups.intern(&group.key);
             self.reserve();
-            self.put_back(id, &mut StateReader(saved))
-                .map_err(|NotSavedState| self.output.misuse("saved state is not that of this aggregate".to_owned()))?;
+            self.put_back(id, &mut StateReader(saved)).map_err(|NotSavedState| self.not_its_state())?;
         }
         self.begun |= !groups.is_empty();
         self.unsaved.begin(self.groups.len());
         Ok(())
+    }
+
+    fn spill(&mut self) -> Option<&mut dyn Spill> {
+        if self.keyless || self.panes.is_some() { None } else { Some(self) }
     }
 }
 
@@ -226,6 +233,7 @@ impl AggregateOperator {
         self.weights.resize(count, 0);
         self.touched_in.resize(count, 0);
         self.unsaved.reserve(count);
+        self.copies.reserve(count);
         for accumulator in &mut self.accumulators {
             accumulator.reserve(count);
         }
@@ -251,6 +259,10 @@ impl AggregateOperator {
             let state = self.state_of(group, panes);
             self.saving.set_aside(state);
         }
+    }
+
+    fn not_its_state(&self) -> OperatorError {
+        self.output.misuse("saved state is not that of this aggregate".to_owned())
     }
 
     fn put_back(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
@@ -309,7 +321,8 @@ impl AggregateOperator {
     }
 
     fn free(&mut self, group: u32) {
-        self.unsaved.gone(group, &self.groups);
+        let had_left = self.copies.released(group, &self.groups);
+        self.unsaved.gone(group, &self.groups, had_left);
         for accumulator in &mut self.accumulators {
             accumulator.clear(group);
         }

@@ -2,7 +2,7 @@
 
 use super::accumulator::{Accumulator, AccumulatorError, CallRows};
 use crate::row_codec::RowCodec;
-use crate::row_set::RowSet;
+use crate::row_set::{RowSet, RowSets};
 use crate::state::{NotSavedState, StateReader, put_rows};
 use arrow::array::{ArrayRef, new_empty_array};
 use arrow::datatypes::DataType;
@@ -24,7 +24,7 @@ pub(crate) struct Recompute {
     args: usize,
     /// Encodes the columns of the ORDER BY, then the function's own.
     codec: RowCodec,
-    values: Vec<RowSet>,
+    values: RowSets,
 }
 
 impl Recompute {
@@ -39,7 +39,7 @@ impl Recompute {
         let fields = args[own..].iter().enumerate().map(sort);
         let fields = fields.chain(args[..own].iter().map(|data_type| SortField::new((*data_type).clone())));
         let codec = RowCodec::sorted(fields.collect())?;
-        Ok(Self { function: Arc::clone(function), own, args: args.len(), codec, values: Vec::new() })
+        Ok(Self { function: Arc::clone(function), own, args: args.len(), codec, values: RowSets::default() })
     }
 
     fn evaluate_one(&self, rows: &RowSet) -> Result<ScalarValue, AccumulatorError> {
@@ -56,7 +56,7 @@ impl Recompute {
 
 impl Accumulator for Recompute {
     fn reserve(&mut self, groups: usize) {
-        self.values.resize_with(groups, RowSet::default);
+        self.values.reserve(groups);
     }
 
     fn update(&mut self, rows: &CallRows<'_>) -> Result<(), ArrowError> {
@@ -64,7 +64,7 @@ impl Accumulator for Recompute {
         columns.rotate_left(self.own);
         let encoded = self.codec.encode(&columns)?;
         let values = &mut self.values;
-        rows.each(|row, group, weight| values[group].add(encoded.row(row), weight));
+        rows.each(|row, group, weight| values.add(group, encoded.row(row), weight));
         Ok(())
     }
 
@@ -74,21 +74,29 @@ impl Accumulator for Recompute {
         }
         let results = groups
             .iter()
-            .map(|&group| self.evaluate_one(&self.values[group as usize]))
+            .map(|&group| self.evaluate_one(self.values.get(group as usize)))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(ScalarValue::iter_to_array(results)?)
     }
 
     fn clear(&mut self, group: u32) {
-        self.values[group as usize] = RowSet::Empty;
+        self.values.set(group as usize, RowSet::Empty);
+    }
+
+    fn group_bytes(&self) -> usize {
+        size_of::<RowSet>()
+    }
+
+    fn rows_bytes(&self) -> usize {
+        self.values.bytes()
     }
 
     fn save(&self, group: u32, out: &mut Vec<u8>) {
-        put_rows(out, &self.values[group as usize]);
+        put_rows(out, self.values.get(group as usize));
     }
 
     fn restore(&mut self, group: u32, saved: &mut StateReader<'_>) -> Result<(), NotSavedState> {
-        self.values[group as usize] = saved.rows()?;
+        self.values.set(group as usize, saved.rows()?);
         Ok(())
     }
 }

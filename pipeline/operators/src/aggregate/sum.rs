@@ -54,6 +54,10 @@ impl Accumulator for SumInteger {
         self.counts[group as usize] = 0;
     }
 
+    fn group_bytes(&self) -> usize {
+        2 * size_of::<i64>()
+    }
+
     fn save(&self, group: u32, out: &mut Vec<u8>) {
         put_i64(out, self.sums[group as usize]);
         put_i64(out, self.counts[group as usize]);
@@ -112,6 +116,12 @@ impl Accumulator for SumFloat {
 
     fn clear(&mut self, group: u32) {
         self.sums[group as usize].clear();
+    }
+
+    fn group_bytes(&self) -> usize {
+        /// Values of one magnitude share so many limbs, whose allocation is not free.
+        const LIMBS_BYTES: usize = 3 * size_of::<u64>() + 16;
+        size_of::<ExactSum>() + LIMBS_BYTES
     }
 
     fn save(&self, group: u32, out: &mut Vec<u8>) {

@@ -1,5 +1,5 @@
-use crate::testing::{check, data_type, node, property, schema};
-use crate::{OperatorError, operator};
+use crate::testing::{Chance, check, data_type, node, property, schema};
+use crate::{GroupState, OperatorError, operator};
 use chalk_event::ChangeBatch;
 use chalk_graph::{Aggregate, AggregateCall, AggregateFunction, CloseWindows, Node, NodeKind};
 use datafusion::functions_aggregate::{array_agg::array_agg_udaf, median::median_udaf};
@@ -432,4 +432,75 @@ fn any_history_gives_the_aggregates_of_the_rest() {
             },
         );
     }
+}
+
+/// Groups leave memory and come back in every way, and not even what is saved differs from what it is without.
+#[test]
+fn what_leaves_memory_changes_nothing() {
+    let (node, input) = (everything(&[0]), schema("class:text mark:int passed:bool"));
+    let new = || operator(&node, std::slice::from_ref(&input)).expect("the node can be run");
+    for seed in 0..40 {
+        let mut chance = Chance(seed);
+        let (mut whole, mut spilling) = (new(), new());
+        let (mut elsewhere, mut saved) = (BTreeMap::new(), [BTreeMap::new(), BTreeMap::new()]);
+        let mut live: Vec<String> = Vec::new();
+        for step in 0..60 {
+            let mut rows = Vec::new();
+            for _ in 0..chance.below(8) {
+                if !live.is_empty() && chance.below(2) == 0 {
+                    let row = live.swap_remove(chance.below(live.len() as u64) as usize);
+                    rows.push((row, -1));
+                } else {
+                    let row = format!("c{} {} true", chance.below(12), chance.below(3));
+                    live.push(row.clone());
+                    rows.push((row, 1));
+                }
+            }
+            let inputs = [crate::testing::batch(&input, &rows)];
+            let spill = spilling.spill().expect("its groups can leave");
+            let missing = spill.missing(&inputs).expect("keys encode");
+            assert!(missing.is_sorted());
+            let back: Vec<GroupState> = missing
+                .into_iter()
+                .filter_map(|key| elsewhere.get(&key).map(|state| GroupState { state: Some(Vec::clone(state)), key }))
+                .collect();
+            spill.bring_back(&back).expect("groups that had left");
+            let time = crate::StepTime::default();
+            let expected = whole.step(&inputs, time).expect("a sound step").changes;
+            let given = spilling.step(&inputs, time).expect("a sound step").changes;
+            assert_eq!(crate::testing::rows(&given), crate::testing::rows(&expected), "seed {seed}, step {step}");
+            let spill = spilling.spill().expect("its groups can leave");
+            let before = spill.memory();
+            let leaving = spill.coldest([0, 300, 1000, usize::MAX][chance.below(4) as usize]);
+            for GroupState { key, state } in leaving.saved.iter().chain(&leaving.unsaved).cloned() {
+                match state {
+                    Some(state) => elsewhere.insert(key, state),
+                    None => elsewhere.remove(&key),
+                };
+            }
+            for GroupState { key, state } in leaving.unsaved.clone() {
+                saved[1].insert(key, state);
+            }
+            assert_eq!(spill.memory(), before, "nothing leaves before it is forgotten");
+            spill.forget(&leaving);
+            assert!(leaving.is_empty() || spill.memory().bytes < before.bytes, "seed {seed}, step {step}");
+            if chance.below(3) == 0 {
+                for (operator, saved) in [&mut whole, &mut spilling].into_iter().zip(&mut saved) {
+                    operator.begin_save();
+                    saved.extend(operator.save(usize::MAX).into_iter().map(|group| (group.key, group.state)));
+                    saved.retain(|_, state| state.is_some());
+                }
+                assert_eq!(saved[0], saved[1], "seed {seed}, step {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn groups_that_cannot_leave_say_so() {
+    let marks = schema("class:text mark:int passed:bool");
+    let mut keyless = operator(&everything(&[]), &[marks]).expect("the node can be run");
+    assert!(keyless.spill().is_none());
+    let mut closing = operator(&closing(0, extremes()), &[schema(TIMED)]).expect("the node can be run");
+    assert!(closing.spill().is_none());
 }

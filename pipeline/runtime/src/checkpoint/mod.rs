@@ -53,6 +53,7 @@ pub(crate) use reread::{is_reread, reread};
 pub(crate) use restore::{restore, restore_watermarks};
 pub(crate) use save::{Saver, Saving, ViewChange};
 
+use crate::cold::Held;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
@@ -183,6 +184,10 @@ pub(crate) struct EngineState {
     pub(crate) inputs: Inputs,
     /// Groups that have changed since the checkpoint before, as they come.
     pub(crate) groups: Receiver<SavedGroups>,
+    /// Such groups that have left memory, by the keys of a checkpoint, oldest first: those of `groups` are newer.
+    pub(crate) left: Vec<Run>,
+    /// Counts `groups`, when there is a limit to state.
+    pub(crate) held: Option<Held>,
 }
 
 /// Groups on their way to a checkpoint.
@@ -234,7 +239,8 @@ impl CheckpointError {
     }
 }
 
-fn prefix(node: NodeId, port: u8) -> [u8; 3] {
+/// What the keys of a node's state begin with.
+pub(crate) fn prefix(node: NodeId, port: u8) -> [u8; 3] {
     let [high, low] = u16::try_from(node.0).unwrap_or(u16::MAX).to_be_bytes();
     [high, low, port]
 }

@@ -1,6 +1,7 @@
 //! Reading a checkpoint back into a dataflow and its views.
 
 use super::{CheckpointError, Manifest, input_schema, is_reread, prefix, row_converter};
+use crate::cold::ColdViews;
 use crate::dataflow::Dataflow;
 use crate::source::SourceTable;
 use arrow::array::RecordBatch;
@@ -17,18 +18,20 @@ use std::sync::Arc;
 /// So many rows or groups are given back at once.
 const ROWS: usize = 8192;
 
-/// Fills a new dataflow and its empty views with what a checkpoint says. What it leaves to the log is not among that.
+/// Fills a new dataflow and its empty views with what a checkpoint says. What it leaves to the log is not among that. Rows that are too
+/// many for memory leave it, when there is a limit.
 pub(crate) fn restore(
     manifest: &Manifest,
     storage: &Arc<dyn Storage>,
     dataflow: &mut Dataflow,
     views: &mut BTreeMap<String, ViewRows>,
+    mut cold: Option<&mut ColdViews>,
 ) -> Result<(), CheckpointError> {
     let runs = RunSet::open(Arc::clone(storage), &manifest.runs)?;
     let graph = dataflow.graph().clone();
     dataflow.restore_each(|node, give| match state_kind(graph.node(node)) {
         StateKind::Stateless => Ok(()),
-        StateKind::Groups => groups(&runs, node, |groups| Ok(give.groups(groups)?)),
+        StateKind::Groups => groups(&runs, node, |groups| give.groups(groups)),
         StateKind::Inputs => {
             (0..graph.node(node).inputs.len()).filter(|&port| !is_reread(&graph, node, port)).try_for_each(|port| {
                 let port = u8::try_from(port).unwrap_or(u8::MAX);
@@ -45,7 +48,7 @@ pub(crate) fn restore(
         {
             rows(&runs, id, 0, &node.schema, |batch| {
                 view.apply(&batch)?;
-                Ok(())
+                Ok(cold.as_mut().map_or(Ok(()), |cold| cold.shrink(view, None))?)
             })?;
         }
     }

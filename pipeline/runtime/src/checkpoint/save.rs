@@ -8,10 +8,10 @@ use arrow::datatypes::SchemaRef;
 use arrow::row::Rows;
 use chalk_event::ChangeBatch;
 use chalk_graph::{Graph, NodeId};
-use chalk_operators::GroupState;
+use chalk_operators::{GroupState, StateKind, state_kind};
 use chalk_store::Storage;
 use chalk_store::fail::{Point, pass};
-use chalk_store::runs::{Change, Run, RunSet, RunWriter};
+use chalk_store::runs::{Change, OwnedValue, Run, RunSet, RunWriter};
 use chalk_view::ViewRows;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -21,9 +21,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-/// A view as of a checkpoint and as of the one before.
+/// A view as of a checkpoint and as of the one before; or as of when rows left memory last, with what had changed until then.
 #[derive(Debug)]
 pub(crate) struct ViewChange {
+    /// Changes that came before, as runs of rows and weights.
+    pub(crate) left: Vec<Run>,
     pub(crate) before: ViewRows,
     pub(crate) now: ViewRows,
 }
@@ -101,9 +103,16 @@ pub(crate) struct Saver {
 
 /// All that changed under one prefix.
 enum Part {
-    Rows { schema: SchemaRef, batches: Vec<ChangeBatch> },
-    Groups(Vec<GroupState>),
-    View(ViewChange),
+    Rows {
+        schema: SchemaRef,
+        batches: Vec<ChangeBatch>,
+    },
+    /// With those that have left memory, which are older.
+    Groups {
+        left: Vec<Run>,
+        groups: Vec<GroupState>,
+    },
+    View(Box<ViewChange>),
 }
 
 impl Saver {
@@ -123,9 +132,11 @@ impl Saver {
                 stats.checkpoint_waits(Some(error));
                 saving.wait()
             };
-            let save = AssertUnwindSafe(|| self.save(parts.engine, parts.views, &again));
+            let CheckpointParts { engine, views, held } = parts;
+            let save = AssertUnwindSafe(|| self.save(engine, views, &again));
             // What a panic leaves of `self` is not used again.
             let saved = catch_unwind(save).unwrap_or(Err(CheckpointError::Panic));
+            drop(held);
             saving.done(saved.is_ok());
             match saved {
                 Ok(()) => stats.checkpoint(epoch, upto),
@@ -143,18 +154,24 @@ impl Saver {
         views: BTreeMap<NodeId, ViewChange>,
         again: &dyn Fn(&CheckpointError) -> bool,
     ) -> Result<(), CheckpointError> {
-        let EngineState { epoch, upto, watermarks, inputs, groups } = state;
+        let EngineState { epoch, upto, watermarks, inputs, groups, left, held: _held } = state;
         let mut parts: BTreeMap<(NodeId, u8), Part> = BTreeMap::new();
         for ((node, port), batches) in inputs {
             let unknown = || CheckpointError::Unknown(format!("input {port} of node {}", node.0));
             let schema = input_schema(&self.graph, node, port).ok_or_else(unknown)?;
             parts.insert((node, port), Part::Rows { schema, batches });
         }
-        for (node, mut groups) in collected(&groups)? {
-            groups.sort_unstable_by(|left, right| left.key.cmp(&right.key));
-            parts.insert((node, 0), Part::Groups(groups));
+        let mut groups = collected(&groups)?;
+        if !left.is_empty() {
+            for (id, _) in self.graph.iter().filter(|(_, node)| state_kind(node) == StateKind::Groups) {
+                groups.entry(id).or_default();
+            }
         }
-        parts.extend(views.into_iter().map(|(node, change)| ((node, 0), Part::View(change))));
+        for (node, mut groups) in groups {
+            groups.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+            parts.insert((node, 0), Part::Groups { left: left.clone(), groups });
+        }
+        parts.extend(views.into_iter().map(|(node, change)| ((node, 0), Part::View(Box::new(change)))));
         if !parts.is_empty() {
             pass(Point::CheckpointBeforeRun);
             let run = until_room(again, || self.write_run(&parts))?;
@@ -214,14 +231,52 @@ impl Saver {
         for (&(node, port), part) in parts {
             let prefix = prefix(node, port);
             match part {
-                Part::Groups(groups) => {
+                Part::Groups { left, groups } => {
+                    let left = RunSet::of(Arc::clone(&self.storage), left.clone());
+                    let mut left = left.scan_prefix(&prefix);
+                    let mut next_left = || -> Result<_, CheckpointError> {
+                        Ok(left.advance()?.map(|(key, value)| (key[prefix.len()..].to_vec(), value.to_owned())))
+                    };
+                    let mut leaving = next_left()?;
                     for group in groups {
+                        while let Some((key, state)) = leaving.take_if(|(key, _)| **key <= *group.key) {
+                            if *key < *group.key {
+                                push(prefix, &key, put(&state, node)?)?;
+                            }
+                            leaving = next_left()?;
+                        }
                         push(prefix, &group.key, group.state.as_deref().map_or(Change::Delete, Change::Put))?;
                     }
+                    while let Some((key, state)) = leaving {
+                        push(prefix, &key, put(&state, node)?)?;
+                        leaving = next_left()?;
+                    }
                 }
-                Part::View(ViewChange { before, now }) => {
-                    for (row, weight) in now.encoded_changes_since(before) {
-                        push(prefix, row, Change::Add(weight))?;
+                Part::View(change) => {
+                    let ViewChange { left, before, now } = &**change;
+                    let left = RunSet::of(Arc::clone(&self.storage), left.clone());
+                    let mut left = left.scan();
+                    let mut next_left = || -> Result<_, CheckpointError> {
+                        Ok(left.advance()?.map(|(row, value)| (row.to_vec(), value.to_owned())))
+                    };
+                    let mut leaving = next_left()?;
+                    for (row, mut weight) in now.encoded_changes_since(before) {
+                        while let Some((left, value)) = leaving.take_if(|(left, _)| **left <= *row) {
+                            let added = weight_of(&value, node)?;
+                            if *left == *row {
+                                weight += added;
+                            } else {
+                                push(prefix, &left, Change::Add(added))?;
+                            }
+                            leaving = next_left()?;
+                        }
+                        if weight != 0 {
+                            push(prefix, row, Change::Add(weight))?;
+                        }
+                    }
+                    while let Some((left, value)) = leaving {
+                        push(prefix, &left, Change::Add(weight_of(&value, node)?))?;
+                        leaving = next_left()?;
                     }
                 }
                 Part::Rows { schema, batches } => {
@@ -257,6 +312,22 @@ fn collected(groups: &Receiver<SavedGroups>) -> Result<BTreeMap<NodeId, Vec<Grou
         }
     }
     Err(CheckpointError::Incomplete)
+}
+
+/// The weight of a view's row that has left memory.
+fn weight_of(value: &OwnedValue, node: NodeId) -> Result<i64, CheckpointError> {
+    match value {
+        OwnedValue::Weight(weight) => Ok(*weight),
+        OwnedValue::Bytes(_) => Err(CheckpointError::Unknown(format!("node {} has rows, not groups", node.0))),
+    }
+}
+
+/// The state of a group that has left memory.
+fn put(state: &OwnedValue, node: NodeId) -> Result<Change<'_>, CheckpointError> {
+    match state {
+        OwnedValue::Bytes(state) => Ok(Change::Put(state)),
+        OwnedValue::Weight(_) => Err(CheckpointError::Unknown(format!("node {} has groups, not rows", node.0))),
+    }
 }
 
 /// The sum of the weights of each row, where it is not 0, by the rows' bytes. Many rows come and go again between two
@@ -303,7 +374,7 @@ mod tests {
         let (sender, groups) = channel();
         sender.send(SavedGroups::Some(NodeId(0), vec![group])).expect("it is received later");
         let (epoch, upto, watermarks, inputs) = (Epoch(upto), CommitSeq(upto), BTreeMap::new(), BTreeMap::new());
-        (EngineState { epoch, upto, watermarks, inputs, groups }, sender)
+        (EngineState { epoch, upto, watermarks, inputs, groups, left: Vec::new(), held: None }, sender)
     }
 
     fn save(saver: &mut Saver, upto: u64, again: &dyn Fn(&CheckpointError) -> bool) -> Result<(), CheckpointError> {

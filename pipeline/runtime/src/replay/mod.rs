@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
         storage: &Arc<dyn Storage>,
         bytes_max: usize,
     ) -> Result<(), CheckpointError> {
-        restore(manifest, storage, &mut self.dataflow, &mut self.views)?;
+        restore(manifest, storage, &mut self.dataflow, &mut self.views, None)?;
         let upto = CommitSeq(manifest.upto);
         reread(self.log, upto, bytes_max, self.sources.clone(), &mut self.dataflow)?;
         restore_watermarks(manifest, &mut self.sources);

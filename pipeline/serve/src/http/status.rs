@@ -61,6 +61,15 @@ fn pipeline(status: &Status) -> Value {
                 "failed": copies.failed,
             })),
         },
+        "state": status.state.as_ref().map(|state| json!({
+            "memory_bytes_max": state.memory_bytes_max,
+            "groups_bytes": state.groups_bytes,
+            "views_bytes": state.views_bytes,
+            "waiting_bytes": state.waiting_bytes,
+            "groups_disk_bytes": state.groups_disk_bytes,
+            "views_disk_bytes": state.views_disk_bytes,
+            "waits": state.waits,
+        })),
         "sinks": status.sinks.iter().map(|(name, sink)| (name.clone(), json!({
             "upto": sink.upto.map(|upto| upto.0),
             "waits": sink.waits,

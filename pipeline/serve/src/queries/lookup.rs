@@ -230,7 +230,8 @@ impl Lookup {
         // Sorted rows may be cut to few.
         let rows_read_max = if self.sort.is_empty() { rows_max } else { usize::MAX };
         let mut reading = Reading::new(view, wanted, self.enough(), rows_read_max, bytes_max)?;
-        if reading.step(HERE_ROWS)? {
+        // Who reads from disk keeps nobody else waiting.
+        if view.is_on_disk() || reading.step(HERE_ROWS)? {
             let aside = tokio::task::spawn_blocking(move || {
                 while reading.step(BATCH_ROWS)? {}
                 Ok::<_, NoAnswer>(reading)

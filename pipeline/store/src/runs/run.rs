@@ -94,19 +94,7 @@ impl Run {
     /// # Errors
     /// When a block cannot be read or is damaged.
     pub fn get(&self, key: &[u8]) -> Result<Option<OwnedChange>, RunError> {
-        self.get_hashed(key, hash(key))
-    }
-
-    pub(super) fn get_hashed(&self, key: &[u8], hash: u64) -> Result<Option<OwnedChange>, RunError> {
-        if self.0.blocks.is_empty() || !self.0.filter.may_have(hash) {
-            return Ok(None);
-        }
-        let number = self.0.block_of(key);
-        let block = self.0.read(number, &mut Vec::new(), Block::default())?;
-        let found = block.search(key).ok_or_else(|| self.0.damaged_block(number))?;
-        let Ok(found) = found else { return Ok(None) };
-        let entry = block.entry(found).ok_or_else(|| self.0.damaged_block(number))?;
-        Ok(Some(block.change(&entry).to_owned()))
+        RunLookup::new(self).get(key, hash(key))
     }
 
     /// All that the run says, in order of keys.
@@ -160,6 +148,43 @@ impl Opened {
         stored.resize(place.stored_bytes as usize, 0);
         self.file.read_exact_at(stored, place.position)?;
         Block::decode(place, stored, before).map_err(|what| self.damaged(number, what))
+    }
+}
+
+/// Looks up keys of a run; the block of the last one is kept, so that neighbours are read together.
+#[derive(Debug)]
+pub(super) struct RunLookup<'r> {
+    run: &'r Run,
+    number: Option<usize>,
+    stored: Vec<u8>,
+    block: Block,
+}
+
+impl<'r> RunLookup<'r> {
+    pub(super) fn new(run: &'r Run) -> Self {
+        Self { run, number: None, stored: Vec::new(), block: Block::default() }
+    }
+
+    pub(super) fn run(&self) -> &'r Run {
+        self.run
+    }
+
+    /// What the run says of a key of this hash.
+    pub(super) fn get(&mut self, key: &[u8], hash: u64) -> Result<Option<OwnedChange>, RunError> {
+        let run = &self.run.0;
+        if run.blocks.is_empty() || !run.filter.may_have(hash) {
+            return Ok(None);
+        }
+        let number = run.block_of(key);
+        if self.number != Some(number) {
+            self.number = None; // unless it can be read
+            self.block = run.read(number, &mut self.stored, std::mem::take(&mut self.block))?;
+            self.number = Some(number);
+        }
+        let found = self.block.search(key).ok_or_else(|| run.damaged_block(number))?;
+        let Ok(found) = found else { return Ok(None) };
+        let entry = self.block.entry(found).ok_or_else(|| run.damaged_block(number))?;
+        Ok(Some(self.block.change(&entry).to_owned()))
     }
 }
 

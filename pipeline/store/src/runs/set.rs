@@ -2,6 +2,7 @@
 
 use super::change::{Sum, Unfit};
 use super::filter::hash;
+use super::run::RunLookup;
 use super::{Change, OwnedValue, Run, RunError, RunScan, RunWriter, Value, readable};
 use crate::storage::Storage;
 use std::cmp::Ordering;
@@ -34,6 +35,12 @@ impl RunSet {
         Ok(Self { storage, runs })
     }
 
+    /// These runs of one storage, oldest first.
+    #[must_use]
+    pub fn of(storage: Arc<dyn Storage>, runs: Vec<Run>) -> Self {
+        Self { storage, runs }
+    }
+
     /// The runs, oldest first.
     #[must_use]
     pub fn runs(&self) -> &[Run] {
@@ -55,16 +62,30 @@ impl RunSet {
     /// # Errors
     /// When a block cannot be read or is damaged, or a weight was added to bytes.
     pub fn get(&self, key: &[u8]) -> Result<Option<OwnedValue>, RunError> {
-        let hash = hash(key);
-        let mut sum = Sum::default();
-        for run in self.runs.iter().rev() {
-            let Some(older) = run.get_hashed(key, hash)? else { continue };
-            let last = sum.hear(older.as_change()).map_err(|unfit| mixed(run, key, unfit))?;
-            if let Some(last) = last {
-                return Ok(Value::of(last).map(|value| value.to_owned()));
+        look_up(&mut self.lookups(), key)
+    }
+
+    /// What each of some keys has. When they come in ascending order, a block that several of them are in is read once.
+    ///
+    /// # Errors
+    /// As for [`RunSet::get`].
+    pub fn get_each<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k [u8]>,
+        mut found: impl FnMut(&'k [u8], OwnedValue),
+    ) -> Result<(), RunError> {
+        let mut lookups = self.lookups();
+        for key in keys {
+            if let Some(value) = look_up(&mut lookups, key)? {
+                found(key, value);
             }
         }
-        Ok(Value::of(sum.end()).map(|value| value.to_owned()))
+        Ok(())
+    }
+
+    /// Newest first.
+    fn lookups(&self) -> Vec<RunLookup<'_>> {
+        self.runs.iter().rev().map(RunLookup::new).collect()
     }
 
     /// All keys in order, each once with what it has; keys that are deleted or whose weights add up to 0 are left out.
@@ -76,7 +97,13 @@ impl RunSet {
     /// As [`RunSet::scan`], of the keys that begin with `prefix`.
     #[must_use]
     pub fn scan_prefix(&self, prefix: &[u8]) -> SetScan {
-        SetScan { merged: Merged::of(&self.runs, prefix), prefix: prefix.to_vec(), ended: false }
+        self.scan_from(prefix, prefix)
+    }
+
+    /// As [`RunSet::scan_prefix`], from `lower` on, which begins with `prefix`.
+    #[must_use]
+    pub fn scan_from(&self, lower: &[u8], prefix: &[u8]) -> SetScan {
+        SetScan { merged: Merged::of(&self.runs, lower), prefix: prefix.to_vec(), ended: false }
     }
 
     /// Neighbours worth merging, if there are any. When each is merged as soon as it is due, a set of n bytes has O(log n) runs,
@@ -179,6 +206,20 @@ fn due(bytes: &[u64]) -> Option<Range<usize>> {
 /// 0 for the smallest runs; each further number for four times the bytes.
 fn size_of(bytes: u64) -> u32 {
     (bytes / SMALLEST_BYTES).checked_ilog(RUNS_MERGED as u64).map_or(0, |size| size + 1)
+}
+
+/// What a key has, by runs from the newest to the oldest.
+fn look_up(newest_first: &mut [RunLookup<'_>], key: &[u8]) -> Result<Option<OwnedValue>, RunError> {
+    let hash = hash(key);
+    let mut sum = Sum::default();
+    for lookup in newest_first {
+        let Some(older) = lookup.get(key, hash)? else { continue };
+        let last = sum.hear(older.as_change()).map_err(|unfit| mixed(lookup.run(), key, unfit))?;
+        if let Some(last) = last {
+            return Ok(Value::of(last).map(|value| value.to_owned()));
+        }
+    }
+    Ok(Value::of(sum.end()).map(|value| value.to_owned()))
 }
 
 fn mixed(run: &Run, key: &[u8], Unfit(what): Unfit) -> RunError {

@@ -101,6 +101,21 @@ fn check(set: &RunSet, model: &Model, chance: &mut Chance) {
         let key = chance.key();
         assert_eq!(set.get(&key).expect("whole runs"), model.get(&key).cloned(), "key {key:?}");
     }
+    let mut keys: Vec<Vec<u8>> = (0..60).map(|_| chance.key()).collect();
+    for sorted in [false, true] {
+        let mut found = Vec::new();
+        set.get_each(keys.iter().map(|key| &key[..]), |key, value| found.push((key.to_vec(), value)))
+            .expect("whole runs");
+        let expected = keys.iter().filter_map(|key| Some((key.clone(), model.get(key)?.clone())));
+        assert_eq!(found, expected.collect::<Vec<_>>(), "sorted: {sorted}");
+        keys.sort_unstable();
+    }
+    for (lower, prefix) in [(&b"ax"[..], &b""[..]), (b"ay\0", b"a"), (b"czz", b"cz"), (b"e", b"e")] {
+        let found: Vec<_> = set.scan_from(lower, prefix).collect::<Result<_, _>>().expect("whole runs");
+        let expected = model.range(lower.to_vec()..).filter(|(key, _)| key.starts_with(prefix));
+        let expected: Vec<_> = expected.map(|(key, value)| (key.clone(), value.clone())).collect();
+        assert_eq!(found, expected, "from {lower:?}, prefix {prefix:?}");
+    }
     for prefix in [&b""[..], b"a", b"bx", b"c\xff", b"d\0", b"e"] {
         let found: Vec<_> = set.scan_prefix(prefix).collect::<Result<_, _>>().expect("whole runs");
         let expected = model.iter().filter(|(key, _)| key.starts_with(prefix));

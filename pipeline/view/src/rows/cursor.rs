@@ -3,7 +3,6 @@
 use super::{ViewError, ViewRows};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::row::{RowConverter, SortField};
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// A place in the rows whose first columns have given values. Reading goes on from it.
@@ -33,32 +32,29 @@ impl ViewRows {
     /// The next rows, `rows_max` at most, in order; `None` after the last.
     ///
     /// # Errors
-    /// When Arrow refuses.
+    /// When Arrow refuses, or rows on disk cannot be read.
     pub fn read(&self, cursor: &mut Cursor, rows_max: usize) -> Result<Option<RecordBatch>, ViewError> {
         let (from, given) = match &cursor.last {
-            Some((row, given)) => (Arc::clone(row), *given),
-            None => (Arc::from(&*cursor.prefix), 0),
+            Some((row, given)) => (&**row, *given),
+            None => (&*cursor.prefix, 0),
         };
-        let range = self.rows.range::<_, [u8]>((Bound::Included(&*from), Bound::Unbounded));
-        let range = range.take_while(|(row, _)| row.starts_with(&cursor.prefix));
+        let mut range = self.range(from, &cursor.prefix);
         let (mut rows, mut last) = (Vec::new(), None);
-        for (row, count) in range {
-            let left = if Arc::ptr_eq(row, &from) || **row == *from { count - given } else { *count };
-            let room = rows_max - rows.len();
-            let taken = left.clamp(0, i64::try_from(room).unwrap_or(i64::MAX));
-            rows.extend((0..taken).map(|_| row));
-            last = Some((Arc::clone(row), count - left + taken));
-            if rows.len() == rows_max {
-                break;
-            }
+        while rows.len() < rows_max
+            && let Some((row, count)) = range.next()?
+        {
+            let left = if *row == *from { count - given } else { count };
+            let room = i64::try_from(rows_max - rows.len()).unwrap_or(i64::MAX);
+            let taken = left.clamp(0, room);
+            rows.extend((0..taken).map(|_| Arc::clone(&row)));
+            last = Some((row, count - left + taken));
         }
         if rows.is_empty() {
             return Ok(None);
         }
         let parser = self.converter.parser();
         let count = rows.len();
-        let columns =
-            self.converter.convert_rows(rows.into_iter().map(|row| parser.parse(row))).map_err(self.arrow())?;
+        let columns = self.converter.convert_rows(rows.iter().map(|row| parser.parse(row))).map_err(self.arrow())?;
         cursor.last = last;
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);

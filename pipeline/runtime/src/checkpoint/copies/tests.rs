@@ -73,7 +73,15 @@ impl Fixture {
             sender.send(saved).expect("it is received later");
         }
         let (watermarks, inputs) = (BTreeMap::new(), BTreeMap::new());
-        let state = EngineState { epoch: Epoch(upto), upto: CommitSeq(upto), watermarks, inputs, groups };
+        let state = EngineState {
+            epoch: Epoch(upto),
+            upto: CommitSeq(upto),
+            watermarks,
+            inputs,
+            groups,
+            left: Vec::new(),
+            held: None,
+        };
         self.saver.save(state, BTreeMap::new(), &|_| false).expect("room");
     }
 

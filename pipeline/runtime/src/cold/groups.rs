@@ -1,0 +1,182 @@
+//! Groups of aggregates that leave memory, and come back when a step needs them.
+
+use super::{ColdRuns, Held, Scratch, StateMemory, is_time};
+use crate::checkpoint::prefix;
+use crate::error::RuntimeError;
+use chalk_event::ChangeBatch;
+use chalk_graph::NodeId;
+use chalk_operators::{GroupState, Leaving, Operator, Spill};
+use chalk_store::runs::{Change, OwnedValue, Run, RunError, RunSet, RunWriter};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// With each eviction this part of all groups leaves beside what is too much: a few large runs are better than many small ones.
+const PART: usize = 8;
+/// What a group takes while it waits for a checkpoint, about.
+const SAVED_GROUP_BYTES: usize = 160;
+
+/// The groups of a dataflow that are not in memory.
+#[derive(Debug)]
+pub(crate) struct ColdGroups {
+    scratch: Arc<Scratch>,
+    runs: ColdRuns,
+    /// Groups that left with changes since the last checkpoint, oldest first; while somebody makes any.
+    unsaved: Option<Vec<Run>>,
+    /// By node, what it takes in memory; and how many groups the next checkpoint gets from there.
+    in_memory: BTreeMap<NodeId, (usize, usize)>,
+    /// When the last attempt found the disk full.
+    full_since: Option<Instant>,
+}
+
+/// A node's operators.
+pub(crate) type Shards<'a> = (NodeId, &'a mut [Box<dyn Operator>]);
+
+/// Gives an operator the groups that its next step needs.
+pub(crate) fn bring_back(
+    runs: &RunSet,
+    node: NodeId,
+    operator: &mut dyn Operator,
+    inputs: &[ChangeBatch],
+) -> Result<(), RuntimeError> {
+    let Some(operator) = operator.spill() else { return Ok(()) };
+    let prefix = prefix(node, 0);
+    let keys: Vec<Vec<u8>> = operator.missing(inputs)?.iter().map(|key| [&prefix[..], key].concat()).collect();
+    let mut groups = Vec::new();
+    runs.get_each(keys.iter().map(Vec::as_slice), |key, value| {
+        if let OwnedValue::Bytes(state) = value {
+            groups.push(GroupState { key: key[prefix.len()..].into(), state: Some(state) });
+        }
+    })?;
+    Ok(operator.bring_back(&groups)?)
+}
+
+impl ColdGroups {
+    pub(crate) fn new(scratch: &Arc<Scratch>) -> Self {
+        let (scratch, runs) = (Arc::clone(scratch), ColdRuns::new(scratch));
+        Self { scratch, runs, unsaved: None, in_memory: BTreeMap::new(), full_since: None }
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<StateMemory> {
+        self.scratch.memory()
+    }
+
+    pub(crate) fn runs(&self) -> &RunSet {
+        self.runs.runs()
+    }
+
+    /// From here on keeps what [`ColdGroups::save`] gives, or does not any longer.
+    pub(crate) fn keep_unsaved(&mut self, keep: bool) {
+        self.unsaved = keep.then(Vec::new);
+    }
+
+    /// What left with changes since it was last called, oldest first.
+    pub(crate) fn save(&mut self) -> Vec<Run> {
+        self.unsaved.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// About so many bytes the next checkpoint takes in memory, of groups that have not left.
+    pub(crate) fn unsaved_bytes(&self) -> usize {
+        self.in_memory.values().map(|(_, unsaved)| unsaved * SAVED_GROUP_BYTES).sum()
+    }
+
+    /// Counts the groups of a checkpoint that begins now.
+    pub(crate) fn held(&self) -> Held {
+        let mut held = Held::new(self.memory());
+        held.add(self.unsaved_bytes());
+        held
+    }
+
+    /// Looks how much memory these nodes' groups take, and lets the coldest leave when all state takes too much. When there is no room on
+    /// the disk, they stay.
+    pub(crate) fn shrink(&mut self, nodes: &mut [Shards<'_>]) -> Result<(), RunError> {
+        self.runs.tend()?;
+        let here = self.measure(nodes);
+        let all = self.in_memory.values().map(|(bytes, _)| bytes).sum();
+        let over = self.memory().groups(all);
+        if over > 0 && here > 0 && is_time(self.full_since) {
+            match self.evict(nodes, here, over + all / PART) {
+                Ok(()) => {
+                    self.full_since = None;
+                    self.memory().waits(None);
+                }
+                Err(RunError::Storage(error)) if error.is_full() => {
+                    self.full_since = Some(Instant::now());
+                    self.memory().waits(Some(error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+            self.measure(nodes);
+            self.memory().groups(self.in_memory.values().map(|(bytes, _)| bytes).sum());
+        }
+        self.memory().groups_on_disk(self.runs.bytes());
+        Ok(())
+    }
+
+    /// Gives how much these nodes take.
+    fn measure(&mut self, nodes: &mut [Shards<'_>]) -> usize {
+        let mut here = 0;
+        for (node, shards) in nodes {
+            let memory = shards.iter_mut().filter_map(|shard| shard.spill()).map(|spill| spill.memory());
+            let sum = memory.fold((0, 0), |sum, memory| (sum.0 + memory.bytes, sum.1 + memory.unsaved));
+            here += sum.0;
+            self.in_memory.insert(*node, sum);
+        }
+        here
+    }
+
+    /// Lets groups of about so many bytes leave, of `here` that there are.
+    fn evict(&mut self, nodes: &mut [Shards<'_>], here: usize, bytes: usize) -> Result<(), RunError> {
+        let part = bytes as f64 / here as f64;
+        let coldest = |spill: &mut dyn Spill| spill.coldest((spill.memory().bytes as f64 * part) as usize);
+        let leaving: Vec<(NodeId, Vec<Leaving>)> = nodes
+            .iter_mut()
+            .map(|(node, shards)| (*node, shards.iter_mut().filter_map(|shard| shard.spill()).map(coldest).collect()))
+            .collect();
+        let saved = self.write(&leaving, |leaving| &leaving.saved)?;
+        let unsaved = match self.write(&leaving, |leaving| &leaving.unsaved) {
+            Ok(unsaved) => unsaved,
+            Err(error) => {
+                saved.iter().try_for_each(|run| self.scratch.remove(run))?;
+                return Err(error);
+            }
+        };
+        if let (Some(run), Some(all)) = (&unsaved, &mut self.unsaved) {
+            all.push(run.clone());
+        }
+        saved.into_iter().chain(unsaved).for_each(|run| self.runs.push(run));
+        for ((_, shards), (_, leaving)) in nodes.iter_mut().zip(leaving) {
+            for (spill, leaving) in shards.iter_mut().filter_map(|shard| shard.spill()).zip(&leaving) {
+                spill.forget(leaving);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes groups into a run; `None` when there are none.
+    fn write(
+        &self,
+        leaving: &[(NodeId, Vec<Leaving>)],
+        pick: impl Fn(&Leaving) -> &Vec<GroupState>,
+    ) -> Result<Option<Run>, RunError> {
+        let count = leaving.iter().flat_map(|(_, leaving)| leaving).map(|leaving| pick(leaving).len()).sum();
+        if count == 0 {
+            return Ok(None);
+        }
+        let fill = |writer: &mut RunWriter<'_>| {
+            let mut run_key = Vec::new();
+            for (node, leaving) in leaving {
+                let mut groups: Vec<&GroupState> = leaving.iter().flat_map(&pick).collect();
+                groups.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+                for GroupState { key, state } in groups {
+                    run_key.clear();
+                    run_key.extend_from_slice(&prefix(*node, 0));
+                    run_key.extend_from_slice(key);
+                    writer.push(&run_key, state.as_deref().map_or(Change::Delete, Change::Put))?;
+                }
+            }
+            Ok(())
+        };
+        self.scratch.write(count, fill).map(Some)
+    }
+}
