@@ -1,19 +1,24 @@
 //! A graph as text.
 
-use crate::node::{Graph, Node, NodeKind, SinkTarget};
+use crate::node::{Graph, Node, NodeId, NodeKind, SinkTarget};
 use std::fmt;
+
+impl Graph {
+    /// A node's number, what it does, and its inputs.
+    pub(crate) fn line(&self, id: NodeId) -> String {
+        let node = self.node(id);
+        let inputs: Vec<String> = node.inputs.iter().map(|input| input.0.to_string()).collect();
+        let inputs = if inputs.is_empty() { String::new() } else { format!("  ← {}", inputs.join(", ")) };
+        format!("{:>3}  {}{inputs}", id.0, Line(node))
+    }
+}
 
 impl fmt::Display for Graph {
     /// One line per node: number, what it does, inputs, and whether it is append-only or updating.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (id, node) in self.iter() {
-            write!(f, "{:>3}  {}", id.0, Line(node))?;
-            if !node.inputs.is_empty() {
-                let inputs: Vec<String> = node.inputs.iter().map(|input| input.0.to_string()).collect();
-                write!(f, "  ← {}", inputs.join(", "))?;
-            }
             let state = if node.append_only { "append-only" } else { "updating" };
-            writeln!(f, "  [{state}]")?;
+            writeln!(f, "{}  [{state}]", self.line(id))?;
         }
         Ok(())
     }
@@ -38,6 +43,14 @@ impl fmt::Display for Line<'_> {
             }
             NodeKind::Filter(predicate) => write!(f, "filter {predicate}"),
             NodeKind::Unnest(unnest) => write!(f, "unnest column {}", unnest.list),
+            NodeKind::Session(session) => {
+                let gap = session.gap / 1_000_000_000;
+                write!(f, "session {gap} s of column {} by columns [{}]", session.time, names(&session.keys))?;
+                match &session.close {
+                    Some(close) => write!(f, ", each once, {} s after its end", close.lateness / 1_000_000_000),
+                    None => Ok(()),
+                }
+            }
             NodeKind::Aggregate(aggregate) => {
                 let calls: Vec<&str> = aggregate.calls.iter().map(|call| call.display.as_str()).collect();
                 write!(f, "aggregate {} by columns [{}]", calls.join(", "), names(&aggregate.keys))?;
@@ -52,6 +65,10 @@ impl fmt::Display for Line<'_> {
             NodeKind::Rank(rank) => {
                 let functions: Vec<String> = rank.functions.iter().map(ToString::to_string).collect();
                 write!(f, "{} over partitions by [{}]", functions.join(", "), names(&rank.partition))
+            }
+            NodeKind::Over(over) => {
+                let functions: Vec<&str> = over.functions.iter().map(|function| function.name()).collect();
+                write!(f, "{} over partitions by [{}]", functions.join(", "), names(&over.partition))
             }
             NodeKind::Union => f.write_str("union"),
             NodeKind::Sink(sink) => match &sink.target {

@@ -5,10 +5,13 @@
 //! planner and the runtime meet only here; this crate knows neither.
 
 mod explain;
+mod explained;
 mod node;
 pub mod options;
 
+pub use explained::Explained;
 pub use node::{
-    Aggregate, AggregateCall, AggregateFunction, CloseWindows, Graph, Join, JoinKind, Node, NodeId, NodeKind, Rank,
-    RankFunction, Sink, SinkTarget, SortColumn, Source, SourceColumns, Unnest,
+    Aggregate, AggregateCall, AggregateFunction, CloseSessions, CloseWindows, Graph, Join, JoinKind, Node, NodeId,
+    NodeKind, Over, Rank, RankFunction, Session, Sink, SinkTarget, SortColumn, Source, SourceColumns, Unnest,
+    WindowKind,
 };

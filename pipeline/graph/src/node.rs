@@ -1,11 +1,12 @@
 //! Nodes of a graph.
 
 use crate::options::{DirectoryOptions, FileOptions, SourceOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Fields, SchemaRef, TimeUnit};
 use chalk_event::Provenance;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::window::WindowExpr;
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,12 +47,16 @@ pub enum NodeKind {
     Filter(Arc<dyn PhysicalExpr>),
     /// One row per element of a list column.
     Unnest(Unnest),
+    /// Gives each row the session that it is in.
+    Session(Session),
     /// Groups and aggregates.
     Aggregate(Aggregate),
     /// Joins its two inputs.
     Join(Join),
     /// Ranks the rows of each partition.
     Rank(Rank),
+    /// Computes other functions over the ordered rows of each partition.
+    Over(Over),
     /// All rows of all inputs.
     Union,
     /// Where rows leave the graph; it gives no rows.
@@ -147,15 +152,68 @@ pub enum AggregateFunction {
     Recompute(Arc<AggregateFunctionExpr>),
 }
 
+/// Which windows there are. All are half-open, `[start, end)`; durations are in nanoseconds and positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowKind {
+    /// One after the other, aligned to the Unix epoch.
+    Tumble {
+        /// From start to end.
+        width: i64,
+    },
+    /// One begins with every slide, aligned to the Unix epoch; they overlap, or leave gaps.
+    Hop {
+        /// From start to start.
+        slide: i64,
+        /// From start to end.
+        width: i64,
+    },
+    /// From an event to a gap after the last one that follows within less than a gap.
+    Session {
+        /// Without events, for so long, a session ends.
+        gap: i64,
+    },
+}
+
+/// Gives each row with the session that it is in, as a column behind the input's own: a struct of `start` and `end`.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Input columns: each of their values has sessions of its own.
+    pub keys: Vec<usize>,
+    /// The input column with the event time.
+    pub time: usize,
+    /// How long a session lasts after an event, in nanoseconds.
+    pub gap: i64,
+    /// Whether rows are given once, when their session has ended; otherwise at once, and again whenever it changes.
+    pub close: Option<CloseSessions>,
+}
+
+/// Sessions are given once, when the watermark passes their end plus the lateness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseSessions {
+    /// How long after its end a session still accepts rows, in nanoseconds.
+    pub lateness: i64,
+    /// The query's name, for the late table.
+    pub query: String,
+}
+
+impl Session {
+    /// The fields of a window.
+    #[must_use]
+    pub fn window_fields() -> Fields {
+        let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
+        Fields::from(vec![Field::new("start", time.clone(), true), Field::new("end", time, true)])
+    }
+}
+
 /// Panes are emitted once, when the watermark passes the window's end plus the lateness.
 #[derive(Clone, Debug)]
 pub struct CloseWindows {
     /// The input column with the window: a struct of `start` and `end`. It is one of the keys.
     pub window: usize,
-    /// The window's width, in nanoseconds.
-    pub width: i64,
-    /// The input column with the event time.
-    pub event_time: usize,
+    /// Which windows these are.
+    pub kind: WindowKind,
+    /// The input column with the event time, if it is still there; late rows are else shown with their window's start.
+    pub event_time: Option<usize>,
     /// How long after its end a window still accepts rows, in nanoseconds.
     pub lateness: i64,
     /// The query's name, for the late table.
@@ -231,6 +289,21 @@ pub struct Rank {
     pub order: Vec<SortColumn>,
     /// What is computed.
     pub functions: Vec<RankFunction>,
+    /// Whether all rows of a partition come in one step, and no other ever: then nothing is kept, and nothing retracted.
+    pub whole: bool,
+}
+
+/// Functions over the ordered rows of each partition: the input's columns, then one column per function.
+#[derive(Clone, Debug)]
+pub struct Over {
+    /// Input columns whose values make a partition.
+    pub partition: Vec<usize>,
+    /// The order inside it; rows that are alike in it come in the order of all their columns.
+    pub order: Vec<SortColumn>,
+    /// What is computed, over the input's columns.
+    pub functions: Vec<Arc<dyn WindowExpr>>,
+    /// Whether all rows of a partition come in one step, and no other ever: then nothing is kept, and nothing retracted.
+    pub whole: bool,
 }
 
 /// Where rows leave the graph.

@@ -4,8 +4,10 @@ use crate::aggregate::AggregateOperator;
 use crate::filter::FilterOperator;
 use crate::join::JoinOperator;
 use crate::output::Output;
+use crate::over::OverOperator;
 use crate::project::ProjectOperator;
 use crate::rank::RankOperator;
+use crate::session::SessionOperator;
 use crate::union::UnionOperator;
 use crate::unnest::UnnestOperator;
 use crate::{Operator, OperatorError};
@@ -33,9 +35,11 @@ pub fn operator(node: &Node, input_schemas: &[SchemaRef]) -> Result<Box<dyn Oper
         }
         NodeKind::Unnest(unnest) => Box::new(UnnestOperator { unnest: unnest.clone(), output: output.clone() }),
         NodeKind::Union => Box::new(UnionOperator { output: output.clone() }),
+        NodeKind::Session(session) => Box::new(SessionOperator::new(session, input(0)?, output.clone())?),
         NodeKind::Aggregate(aggregate) => Box::new(AggregateOperator::new(aggregate, input(0)?, output.clone())?),
         NodeKind::Join(join) => Box::new(JoinOperator::new(join, input(0)?, input(1)?, output.clone())?),
         NodeKind::Rank(rank) => Box::new(RankOperator::new(rank, input(0)?, output.clone())?),
+        NodeKind::Over(over) => Box::new(OverOperator::new(over, input(0)?, output.clone())?),
         NodeKind::Source(_) | NodeKind::Sink(_) => {
             return Err(output.misuse("sources and sinks are not operators, the runtime runs them itself".to_owned()));
         }
@@ -54,9 +58,11 @@ pub fn operator(node: &Node, input_schemas: &[SchemaRef]) -> Result<Box<dyn Oper
 #[must_use]
 pub fn key_columns(node: &Node) -> Option<Vec<Vec<usize>>> {
     match &node.kind {
+        NodeKind::Session(session) => Some(vec![session.keys.clone()]),
         NodeKind::Aggregate(aggregate) => Some(vec![aggregate.keys.clone()]),
         NodeKind::Join(join) => Some(vec![join.left_keys.clone(), join.right_keys.clone()]),
         NodeKind::Rank(rank) => Some(vec![rank.partition.clone()]),
+        NodeKind::Over(over) => Some(vec![over.partition.clone()]),
         NodeKind::Project(_)
         | NodeKind::Filter(_)
         | NodeKind::Unnest(_)

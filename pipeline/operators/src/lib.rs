@@ -34,12 +34,15 @@ mod interner;
 mod join;
 mod operator;
 mod output;
+mod over;
+mod partitions;
 mod project;
 mod rank;
 mod refused;
 mod row_codec;
 mod row_hash;
 mod row_set;
+mod session;
 mod spill;
 mod state;
 #[cfg(test)]

@@ -15,21 +15,14 @@
 #[cfg(test)]
 mod tests;
 
-use crate::interner::Interner;
 use crate::output::{Output, on_time};
-use crate::row_codec::{KeyCodec, RowCodec};
+use crate::partitions::{Ordered, Partitions, Place};
 use crate::state::SavedState;
 use crate::{Operator, OperatorError, Step, StepTime};
 use arrow::array::{ArrayRef, UInt64Array};
-use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, SchemaRef};
-use arrow::error::ArrowError;
-use arrow::row::SortField;
+use arrow::datatypes::SchemaRef;
 use chalk_event::ChangeBatch;
 use chalk_graph::{Rank, RankFunction};
-use hashbrown::HashMap;
-use std::borrow::Borrow;
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -39,40 +32,10 @@ pub(crate) struct RankOperator {
     // Configuration.
     output: Output,
     functions: Vec<RankFunction>,
-    partition: KeyCodec,
-    order: RowCodec,
-    order_columns: Vec<usize>,
-    rows: RowCodec,
-    // State: by partition id, its rows in order.
-    partitions: Interner,
-    ranked: Vec<Ranking>,
-}
-
-/// A row in its partition's order: the encoding of what it is sorted by, then that of all its columns. Neither can be the
-/// prefix of another, so the bytes compare like the pair.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    bytes: Box<[u8]>,
-    sort_len: usize,
-}
-
-/// Rows in their partition's order, with their weights.
-type Ranking = BTreeMap<Place, i64>;
-
-impl Borrow<[u8]> for Place {
-    fn borrow(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Place {
-    fn sort(&self) -> &[u8] {
-        &self.bytes[..self.sort_len]
-    }
-
-    fn row(&self) -> &[u8] {
-        &self.bytes[self.sort_len..]
-    }
+    /// Partitions come whole, and are forgotten at once.
+    whole: bool,
+    // State.
+    partitions: Partitions,
 }
 
 /// How many rows came so far in a partition's order, and the ranks of the next ones.
@@ -142,85 +105,13 @@ impl<'a> Ranked<'a> {
 impl RankOperator {
     /// The operator of a node whose input has this schema.
     pub(crate) fn new(rank: &Rank, input: &SchemaRef, output: Output) -> Result<Self, OperatorError> {
-        let types: Vec<&DataType> = input.fields().iter().map(|field| field.data_type()).collect();
-        let sort = rank
-            .order
-            .iter()
-            .map(|by| {
-                let options = SortOptions { descending: by.descending, nulls_first: by.nulls_first };
-                SortField::new_with_options(types[by.column].clone(), options)
-            })
-            .collect();
-        let codecs = || {
-            let partition = KeyCodec::new(&rank.partition, &types)?;
-            Ok((partition, RowCodec::sorted(sort)?, RowCodec::new(types.iter().copied())?))
-        };
-        let (partition, order, rows) = codecs().map_err(|error| output.arrow(error))?;
-        Ok(Self {
-            output,
-            functions: rank.functions.clone(),
-            partition,
-            order,
-            order_columns: rank.order.iter().map(|by| by.column).collect(),
-            rows,
-            partitions: Interner::default(),
-            ranked: Vec::new(),
-        })
-    }
-
-    /// A step's net changes: partitions in the order of their first row, and their rows in order.
-    fn deltas(&mut self, input: &ChangeBatch) -> Result<Vec<(u32, Ranking)>, ArrowError> {
-        let batch = input.rows();
-        let partitions = self.partition.encode(batch)?;
-        let order: Vec<ArrayRef> = self.order_columns.iter().map(|&column| Arc::clone(batch.column(column))).collect();
-        let (sorts, rows) = (self.order.encode(&order)?, self.rows.encode(batch.columns())?);
-        let mut deltas: Vec<(u32, Ranking)> = Vec::new();
-        let mut delta_of: HashMap<u32, usize> = HashMap::new();
-        for row in 0..input.len() {
-            let partition = self.partitions.intern(partitions.row(row));
-            let delta = *delta_of.entry(partition).or_insert_with(|| {
-                deltas.push((partition, Ranking::new()));
-                deltas.len() - 1
-            });
-            let sort = sorts.row(row);
-            let place = Place { bytes: [sort, rows.row(row)].concat().into_boxed_slice(), sort_len: sort.len() };
-            *deltas[delta].1.entry(place).or_default() += input.weight(row);
-        }
-        self.ranked.resize_with(self.partitions.len(), Ranking::new);
-        for (_, delta) in &mut deltas {
-            delta.retain(|_, weight| *weight != 0);
-        }
-        Ok(deltas)
-    }
-
-    fn apply(&mut self, partition: u32, delta: &Ranking) {
-        let ranked = &mut self.ranked[partition as usize];
-        for (place, weight) in delta {
-            match ranked.get_mut(&*place.bytes) {
-                None => {
-                    ranked.insert(place.clone(), *weight);
-                }
-                Some(sum) => {
-                    *sum += weight;
-                    if *sum == 0 {
-                        ranked.remove(&*place.bytes);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Gives back the ids of partitions that have no row any longer.
-    fn free(&mut self, deltas: &[(u32, Ranking)]) {
-        for (partition, _) in deltas {
-            if self.ranked[*partition as usize].is_empty() {
-                self.partitions.release(*partition);
-            }
-        }
+        let partitions = Partitions::new(&rank.partition, &rank.order, input).map_err(|error| output.arrow(error))?;
+        Ok(Self { output, functions: rank.functions.clone(), whole: rank.whole, partitions })
     }
 
     fn changes(&self, ranked: Ranked<'_>) -> Result<ChangeBatch, OperatorError> {
-        let mut columns = self.rows.decode(ranked.rows.iter().copied()).map_err(|error| self.output.arrow(error))?;
+        let rows = self.partitions.decode(ranked.rows.iter().copied());
+        let mut columns = rows.map_err(|error| self.output.arrow(error))?;
         columns.extend(ranked.ranks.into_iter().map(|ranks| Arc::new(UInt64Array::from(ranks)) as ArrayRef));
         self.output.consolidated(self.output.changes(columns, ranked.weights)?)
     }
@@ -233,41 +124,36 @@ impl Operator for RankOperator {
         if input.is_empty() {
             return Ok(on_time(self.output.nothing()));
         }
-        let deltas = self.deltas(input).map_err(|error| output.arrow(error))?;
+        let deltas = self.partitions.deltas(input).map_err(|error| output.arrow(error))?;
         for (partition, delta) in &deltas {
-            self.apply(*partition, delta);
+            self.partitions.apply(*partition, delta);
         }
         let ranks = vec![Vec::new(); self.functions.len()];
         let mut ranked = Ranked { functions: &self.functions, rows: Vec::new(), ranks, weights: Vec::new() };
         for (partition, delta) in &deltas {
-            difference(&self.ranked[*partition as usize], delta, &mut ranked);
+            difference(self.partitions.rows(*partition), delta, &mut ranked);
         }
         let changes = self.changes(ranked)?;
-        self.free(&deltas);
+        self.partitions.free(&deltas, self.whole);
         Ok(on_time(changes))
     }
 
     fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {
         let SavedState::Inputs(inputs) = state else { return Err(state.misplaced(&self.output)) };
         let output = self.output.clone();
-        let deltas = self.deltas(output.port(inputs, 0)?).map_err(|error| output.arrow(error))?;
-        for (partition, delta) in &deltas {
-            self.apply(*partition, delta);
-        }
-        self.free(&deltas);
-        Ok(())
+        self.partitions.restore(output.port(inputs, 0)?).map_err(|error| output.arrow(error))
     }
 }
 
 /// What `delta` changed in the ranks of a partition that is now `after`.
-fn difference<'a>(after: &'a Ranking, delta: &'a Ranking, ranked: &mut Ranked<'a>) {
+fn difference<'a>(after: &'a Ordered, delta: &'a Ordered, ranked: &mut Ranked<'a>) {
     let Some((first, _)) = delta.first_key_value() else { return };
     let mut new = Counter::default();
-    for (place, &weight) in after.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(&*first.bytes))) {
+    for (place, &weight) in after.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(first.bytes()))) {
         new.count(place, weight);
     }
     let mut old = new;
-    let mut kept = after.range::<[u8], _>((Bound::Included(&*first.bytes), Bound::Unbounded)).peekable();
+    let mut kept = after.range::<[u8], _>((Bound::Included(first.bytes()), Bound::Unbounded)).peekable();
     let mut changed = delta.iter().peekable();
     loop {
         if changed.peek().is_none() && same_from_here(ranked.functions, &old, &new) {

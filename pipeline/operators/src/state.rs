@@ -5,7 +5,8 @@
 //! | operator | its state is | saved as |
 //! |---|---|---|
 //! | project, filter, unnest, union | nothing | |
-//! | join, rank | the sum of all changes that came in, by input port | those changes, by the runner itself |
+//! | join, rank, functions over ordered rows | the sum of all changes that came in, by input port | those changes, by the runner itself |
+//! | session | the same; only those of open sessions when each is given once | those changes; or the keys that changed: [`Operator::save`] |
 //! | aggregate | accumulators by key | the groups that changed since the last save: [`Operator::save`] |
 //!
 //! ```text
@@ -25,7 +26,7 @@ use crate::interner::Interner;
 use crate::row_set::RowSet;
 use crate::{OperatorError, output::Output};
 use chalk_event::ChangeBatch;
-use chalk_graph::{Node, NodeKind};
+use chalk_graph::{Node, NodeKind, Over, Rank};
 use std::collections::BTreeSet;
 
 /// How a node's state is saved.
@@ -43,8 +44,10 @@ pub enum StateKind {
 #[must_use]
 pub fn state_kind(node: &Node) -> StateKind {
     match &node.kind {
-        NodeKind::Aggregate(_) => StateKind::Groups,
-        NodeKind::Join(_) | NodeKind::Rank(_) => StateKind::Inputs,
+        NodeKind::Session(session) if session.close.is_none() => StateKind::Inputs,
+        NodeKind::Aggregate(_) | NodeKind::Session(_) => StateKind::Groups,
+        NodeKind::Rank(Rank { whole: true, .. }) | NodeKind::Over(Over { whole: true, .. }) => StateKind::Stateless,
+        NodeKind::Join(_) | NodeKind::Rank(_) | NodeKind::Over(_) => StateKind::Inputs,
         NodeKind::Project(_)
         | NodeKind::Filter(_)
         | NodeKind::Unnest(_)
@@ -54,12 +57,12 @@ pub fn state_kind(node: &Node) -> StateKind {
     }
 }
 
-/// A group of an aggregate.
+/// A group of an aggregate, or a key of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupState {
     /// The row encoding of its key: what [`exchange`](crate::exchange) hashes.
     pub key: Box<[u8]>,
-    /// Its accumulators; `None` when the group is gone.
+    /// Its accumulators or rows; `None` when the group is gone.
     pub state: Option<Vec<u8>>,
 }
 
@@ -239,7 +242,7 @@ pub(crate) struct StateReader<'a>(pub(crate) &'a [u8]);
 pub(crate) struct NotSavedState;
 
 impl<'a> StateReader<'a> {
-    fn bytes(&mut self, len: usize) -> Result<&'a [u8], NotSavedState> {
+    pub(crate) fn bytes(&mut self, len: usize) -> Result<&'a [u8], NotSavedState> {
         let (bytes, rest) = self.0.split_at_checked(len).ok_or(NotSavedState)?;
         self.0 = rest;
         Ok(bytes)

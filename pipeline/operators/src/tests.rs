@@ -153,7 +153,7 @@ fn keys_say_how_to_shard() {
     let aggregate =
         |keys| NodeKind::Aggregate(Aggregate { keys, calls: vec![], close: None, append_only_input: false });
     let join = Join { kind: JoinKind::Inner, left_keys: vec![1], right_keys: vec![0] };
-    let rank = Rank { partition: vec![1], order: vec![], functions: vec![] };
+    let rank = Rank { partition: vec![1], order: vec![], functions: vec![], whole: false };
     for (kind, keys) in [
         (aggregate(vec![1, 0]), Some(vec![vec![1, 0]])),
         (aggregate(vec![]), Some(vec![vec![]])),

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! .sql files ─▶ statement  ─▶ table ─▶ DataFusion's planner ─▶ event_time ─▶ translate ─▶ Graph
-//!               (our CREATE   (columns, (names, types,          (tumble       (nodes with
-//!                TABLE)        options)  optimiser)              gets its      resolved
+//!               (our CREATE   (columns, (names, types,          (windows      (nodes with
+//!                TABLE)        options)  optimiser)              get their     resolved
 //!                                                                column)       expressions,
 //!                                                                              simplified)
 //! ```
@@ -21,8 +21,10 @@ mod simplify;
 mod statement;
 mod table;
 mod translate;
+mod windows;
 
 pub use error::{Location, PlanError};
-pub use functions::{Functions, session, tumble};
+pub use functions::{Functions, session};
 pub use project::{ClosingWindows, PlannedQuery, Project, QueryKind, SqlFile, batch_plan, plan, with_event_time};
 pub use table::{PlannedTable, TableTopic, TopicSchemas};
+pub use windows::{hop, tumble};

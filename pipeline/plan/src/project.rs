@@ -10,7 +10,7 @@ use crate::table::{PlannedTable, TopicSchemas};
 use crate::translate::{Closing, Translator};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use chalk_graph::options::{DirectoryOptions, FileOptions, TableOptions};
-use chalk_graph::{Graph, Node, NodeId, NodeKind, Sink, SinkTarget};
+use chalk_graph::{Graph, Node, NodeId, NodeKind, Sink, SinkTarget, WindowKind};
 use datafusion::common::Column;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionState;
@@ -87,8 +87,8 @@ impl PlannedQuery {
 pub struct ClosingWindows {
     /// The table whose watermark closes them.
     pub table: String,
-    /// Their width, in nanoseconds.
-    pub width: i64,
+    /// Which they are.
+    pub kind: WindowKind,
     /// How long after its end a window still accepts rows, in nanoseconds.
     pub lateness: i64,
 }
@@ -164,7 +164,7 @@ pub async fn batch_plan(context: &SessionContext, sql: &str) -> DataFusionResult
     with_event_time(context.state().create_logical_plan(sql).await?)
 }
 
-/// The same for a plan that DataFusion has made: gives each `tumble` in it its column.
+/// The same for a plan that DataFusion has made: gives each window in it its column.
 ///
 /// # Errors
 /// When there is no such column, or more than one.
@@ -334,6 +334,9 @@ impl Planner {
             let schema = Arc::clone(&schema);
             self.translator.graph.add(Node { name: format!("{name}/sink"), kind, inputs, schema, append_only });
         }
+        if kind == QueryKind::View {
+            self.translator.views.insert(name.clone(), (optimised, Arc::clone(&schema)));
+        }
         if matches!(kind, QueryKind::View | QueryKind::MaterialisedView) {
             self.context.register_table(name.as_str(), Arc::new(Relation::new(Arc::clone(&schema))))?;
             self.translator.relations.insert(name.clone(), node);
@@ -373,7 +376,8 @@ impl Planner {
         }
         let expressions = crate::translate::columns(schema);
         let append_only = given.append_only;
-        let (kind, schema) = (NodeKind::Project(expressions), Arc::clone(schema));
+        let schema = crate::translate::with_marks(&expressions, &given.schema, schema);
+        let kind = NodeKind::Project(expressions);
         self.translator.graph.add(Node {
             name: format!("{name}/output"),
             kind,

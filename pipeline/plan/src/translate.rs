@@ -1,23 +1,28 @@
 //! An optimised logical plan to nodes.
 
 use crate::error::{Location, Mistake, location_of};
-use crate::event_time::tumble_of;
 use crate::project::{ClosingWindows, Relations};
+use crate::relation::is_event_time;
+use crate::windows::{SESSION_WINDOW, nanoseconds, window_field, window_of};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chalk_graph::{
-    self as graph, AggregateCall, AggregateFunction, CloseWindows, Graph, JoinKind, Node, NodeId, NodeKind,
-    RankFunction, SortColumn,
+    self as graph, AggregateCall, AggregateFunction, CloseSessions, CloseWindows, Graph, JoinKind, Node, NodeId,
+    NodeKind, RankFunction, SortColumn, WindowKind,
 };
-use datafusion::common::{DFSchema, JoinType, NullEquality};
+use datafusion::common::{Column as ColumnName, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::expr::{AggregateFunction as AggregateExpr, WindowFunction};
-use datafusion::logical_expr::{
-    Aggregate, Expr, Join, LogicalPlan, TableScan, Union, Unnest, Window, WindowFunctionDefinition,
-};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::functions::core::expr_fn::r#struct;
+use datafusion::logical_expr::builder::build_join_schema;
+use datafusion::logical_expr::expr::{AggregateFunction as AggregateExpr, NullTreatment, WindowFunction};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Join, LogicalPlan, TableScan, Union, Unnest, Window};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
-use datafusion::physical_expr::expressions::Column;
-use std::collections::HashMap;
+use datafusion::physical_expr::expressions::{Column, lit};
+use datafusion::physical_expr::window::WindowExpr;
+use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_planner::create_window_expr;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// How panes of the query at hand are closed, if it has windows.
@@ -36,6 +41,10 @@ pub(crate) struct Translator {
     pub(crate) sources: HashMap<String, Node>,
     /// What closes the windows of each query that closes them.
     pub(crate) closed: HashMap<String, ClosingWindows>,
+    /// What plain views are, with their columns.
+    pub(crate) views: HashMap<String, (LogicalPlan, SchemaRef)>,
+    /// Nodes that give all rows of a window in one step, the one that closes it.
+    pub(crate) whole: HashSet<NodeId>,
 }
 
 type Planned = Result<NodeId, Mistake>;
@@ -44,6 +53,20 @@ type Planned = Result<NodeId, Mistake>;
 pub(crate) fn columns(schema: &Schema) -> Vec<Arc<dyn PhysicalExpr>> {
     let column = |(index, field): (usize, &Arc<Field>)| Arc::new(Column::new(field.name(), index)) as _;
     schema.fields().iter().enumerate().map(column).collect()
+}
+
+/// The schema of a projection whose columns keep the marks that they have where they come from.
+pub(crate) fn with_marks(expressions: &[Arc<dyn PhysicalExpr>], from: &Schema, schema: &SchemaRef) -> SchemaRef {
+    let marked = |(expression, field): (&Arc<dyn PhysicalExpr>, &Arc<Field>)| match expression.return_field(from) {
+        Ok(given) if !given.metadata().is_empty() => {
+            let mut metadata = field.metadata().clone();
+            metadata.extend(given.metadata().iter().map(|(key, value)| (key.clone(), value.clone())));
+            Arc::new(field.as_ref().clone().with_metadata(metadata))
+        }
+        _ => Arc::clone(field),
+    };
+    let fields: Vec<Arc<Field>> = expressions.iter().zip(schema.fields()).map(marked).collect();
+    Arc::new(Schema::new(fields))
 }
 
 impl Translator {
@@ -80,14 +103,32 @@ impl Query<'_> {
             NodeKind::Project(_) => "project",
             NodeKind::Filter(_) => "filter",
             NodeKind::Unnest(_) => "unnest",
+            NodeKind::Session(_) => "session",
             NodeKind::Aggregate(_) => "aggregate",
             NodeKind::Join(_) => "join",
             NodeKind::Rank(_) => "rank",
+            NodeKind::Over(_) => "over",
             NodeKind::Union => "union",
             NodeKind::Sink(_) => "sink",
         };
         let name = format!("{}/{operator}/{}", self.name, self.count);
-        self.translator.graph.add(Node { name, kind, inputs, schema, append_only })
+        let schema = match (&kind, inputs.as_slice()) {
+            (NodeKind::Project(expressions), [input]) => with_marks(expressions, &self.schema(*input), &schema),
+            _ => schema,
+        };
+        let closes = matches!(&kind, NodeKind::Aggregate(aggregate) if aggregate.close.is_some());
+        let keeps = match &kind {
+            NodeKind::Project(_) | NodeKind::Filter(_) | NodeKind::Unnest(_) => true,
+            NodeKind::Rank(rank) => rank.whole,
+            NodeKind::Over(over) => over.whole,
+            _ => false,
+        };
+        let whole = closes || keeps && inputs.iter().all(|input| self.translator.whole.contains(input));
+        let node = self.translator.graph.add(Node { name, kind, inputs, schema, append_only });
+        if whole {
+            self.translator.whole.insert(node);
+        }
+        node
     }
 
     fn append_only(&self, node: NodeId) -> bool {
@@ -120,6 +161,18 @@ impl Query<'_> {
             LogicalPlan::Window(window) => self.window(window),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
+            // What is left of a query that can have no rows.
+            LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row => {
+                Ok(self.add(NodeKind::Union, Vec::new(), Arc::clone(empty.schema.inner()), true))
+            }
+            LogicalPlan::EmptyRelation(empty) => {
+                // One row without columns: what an aggregate without keys has of no rows.
+                let schema = Arc::clone(empty.schema.inner());
+                let nothing = self.add(NodeKind::Union, Vec::new(), Arc::clone(&schema), true);
+                let (keys, calls) = (Vec::new(), Vec::new());
+                let kind = NodeKind::Aggregate(graph::Aggregate { keys, calls, close: None, append_only_input: true });
+                Ok(self.add(kind, vec![nothing], schema, true))
+            }
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Err(Mistake::new(
                 "ORDER BY and LIMIT have no meaning in a pipeline: its rows never end",
             )
@@ -145,12 +198,36 @@ impl Query<'_> {
                 node
             }
         };
+        let node = self.closing_view(name, node);
         let Some(projection) = &scan.projection else { return Ok(node) };
         let from = self.schema(node);
         let expressions = projection.iter().map(|&index| Arc::new(Column::new(from.field(index).name(), index)) as _);
         let append_only = self.append_only(node);
         let kind = NodeKind::Project(expressions.collect());
         Ok(self.add(kind, vec![node], Arc::clone(scan.projected_schema.inner()), append_only))
+    }
+
+    /// A plain view whose windows are given once, if this query closes its windows; otherwise the view that all share.
+    fn closing_view(&mut self, name: &str, shared: NodeId) -> NodeId {
+        let Some((plan, schema)) = self.translator.views.get(name) else { return shared };
+        if self.closing.is_none() || self.append_only(shared) {
+            return shared;
+        }
+        let (plan, schema) = (plan.clone(), Arc::clone(schema));
+        let closed = self.translator.closed.get(self.name).cloned();
+        match self.plan(&plan) {
+            Ok(node) if self.append_only(node) => {
+                self.add(NodeKind::Project(columns(&schema)), vec![node], schema, true)
+            }
+            // It has none, or over rows that can be retracted: what was planned is read by nobody.
+            _ => {
+                match closed {
+                    Some(closed) => drop(self.translator.closed.insert(self.name.to_owned(), closed)),
+                    None => drop(self.translator.closed.remove(self.name)),
+                }
+                shared
+            }
+        }
     }
 
     fn project(&mut self, input: NodeId, expressions: &[Expr], over: &DFSchema, schema: SchemaRef) -> Planned {
@@ -196,13 +273,15 @@ impl Query<'_> {
         let expressions: Vec<_> = wanted.iter().map(|expr| self.physical(expr, over)).collect::<Result<_, _>>()?;
         let mut fields = Vec::new();
         for (index, expression) in expressions.iter().enumerate() {
+            let field = expression.return_field(&from)?;
             // Late rows are shown with these names.
-            let name = match (column_name(wanted[index]), tumble_of(wanted[index])) {
-                (Some(name), _) => name.to_owned(),
-                (None, Some(_)) => "window".to_owned(),
-                (None, None) => format!("_{index}"),
+            let name = match column_name(wanted[index]) {
+                Some(name) if !name.starts_with(['_']) && !name.starts_with(SESSION_WINDOW) => name.to_owned(),
+                _ if window_of(&field).is_some() => "window".to_owned(),
+                Some(name) => name.to_owned(),
+                None => format!("_{index}"),
             };
-            fields.push(expression.return_field(&from)?.as_ref().clone().with_name(name));
+            fields.push(field.as_ref().clone().with_name(name));
         }
         let append_only = self.append_only(input);
         Ok(self.add(NodeKind::Project(expressions), vec![input], Arc::new(Schema::new(fields)), append_only))
@@ -223,30 +302,40 @@ impl Query<'_> {
         for expr in &aggregate.aggr_expr {
             calls.push(self.call(expr, &mut wanted, over)?);
         }
-        let window = aggregate.group_expr.iter().enumerate().find_map(|(key, expr)| Some((key, tumble_of(expr)?)));
+        let mut times = over.iter().filter(|(_, field)| is_event_time(field));
+        let time = match (times.next(), times.next()) {
+            (Some((qualifier, field)), None) => Some(Expr::Column(ColumnName::new(qualifier.cloned(), field.name()))),
+            _ => None,
+        };
+        let groups = aggregate.group_expr.len();
+        let event_time = time.as_ref().map(|time| {
+            wanted.push(time);
+            wanted.len() - 1
+        });
+        let append_only_input = self.append_only(input);
+        let columns = self.just_columns(input, &wanted, over)?;
+        let from = self.schema(columns);
+        let window = (0..groups).find_map(|key| Some((key, window_of(from.field(key))?)));
         let close = match (window, &self.closing) {
-            (Some((key, (width, time))), Some(closing)) => {
-                if !self.append_only(input) {
-                    let message =
-                        "a window that is emitted once needs an append-only input, but this one retracts rows";
-                    return Err(
-                        Mistake::new(message).hint("make it a MATERIALIZED VIEW: its windows stay open to corrections")
-                    );
-                }
-                wanted.push(time);
+            // Over rows that can be retracted a window never closes: sinks that take new rows alone will say so.
+            (Some((window, kind)), Some(closing)) if append_only_input => {
                 let (query, lateness) = (closing.query.clone(), closing.lateness);
-                let table = self.closing_table(input)?;
-                self.translator.closed.insert(query.clone(), ClosingWindows { table, width, lateness });
-                Some(CloseWindows { window: key, width, event_time: wanted.len() - 1, lateness, query })
+                let table = self.closing_table(columns)?;
+                self.translator.closed.insert(query.clone(), ClosingWindows { table, kind, lateness });
+                Some(CloseWindows { window, kind, event_time, lateness, query })
             }
             _ => None,
         };
         let append_only = close.is_some();
-        let input = self.just_columns(input, &wanted, over)?;
-        let schema = Arc::clone(aggregate.schema.inner());
-        let append_only_input = self.append_only(input);
+        let fields = aggregate.schema.inner().fields().iter().enumerate().map(|(index, field)| {
+            match (index < groups).then(|| window_of(from.field(index))).flatten() {
+                Some(kind) => Arc::new(window_field(field.as_ref().clone(), kind)),
+                None => Arc::clone(field),
+            }
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let kind = NodeKind::Aggregate(graph::Aggregate { keys, calls, close, append_only_input });
-        Ok(self.add(kind, vec![input], schema, append_only))
+        Ok(self.add(kind, vec![columns], schema, append_only))
     }
 
     /// The one table whose watermark closes the windows over `input`.
@@ -267,15 +356,9 @@ impl Query<'_> {
         let Expr::AggregateFunction(AggregateExpr { func, params }) = unaliased(expr) else {
             return Err(Mistake::new(format!("{expr} is not an aggregate")));
         };
-        if !params.order_by.is_empty() {
-            return Err(Mistake::new(format!("{}(… ORDER BY …) is not supported in this build", func.name()))
-                .at(place_of(expr)));
-        }
-        let args: Vec<&Expr> = params.args.iter().collect();
-        let types: Vec<DataType> = args
-            .iter()
-            .map(|arg| Ok(datafusion::logical_expr::ExprSchemable::get_type(*arg, over)?))
-            .collect::<Result<_, Mistake>>()?;
+        let own = params.args.len();
+        let mut args: Vec<&Expr> = params.args.iter().collect();
+        let types: Vec<DataType> = args.iter().map(|arg| Ok(arg.get_type(over)?)).collect::<Result<_, Mistake>>()?;
         let literal = args.iter().all(|arg| matches!(unaliased(arg), Expr::Literal(value, _) if !value.is_null()));
         let (function, args) = match (func.name(), types.as_slice(), params.distinct) {
             ("count", _, false) if literal => (AggregateFunction::Count, Vec::new()),
@@ -287,16 +370,32 @@ impl Query<'_> {
             ("min", [_], _) => (AggregateFunction::Min, args),
             ("max", [_], _) => (AggregateFunction::Max, args),
             _ => {
+                let sorts = params.order_by.iter();
+                args.extend(sorts.clone().map(|sort| &sort.expr));
+                let types = args.iter().map(|arg| Ok(arg.get_type(over)?)).collect::<Result<Vec<_>, Mistake>>()?;
                 let fields: Vec<Field> = types
-                    .iter()
+                    .into_iter()
                     .enumerate()
-                    .map(|(index, data_type)| Field::new(format!("_{index}"), data_type.clone(), true))
+                    .map(|(index, data_type)| Field::new(format!("_{index}"), data_type, true))
                     .collect();
                 let schema = Arc::new(Schema::new(fields));
-                let built = AggregateExprBuilder::new(Arc::clone(func), columns(&schema))
+                let mut given = columns(&schema);
+                let order = given.split_off(own).into_iter().zip(sorts).map(|(expr, sort)| {
+                    let options = SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
+                    PhysicalSortExpr { expr, options }
+                });
+                // Some functions take their constants when they are planned, such as how large a part a percentile is.
+                for (given, arg) in given.iter_mut().zip(&params.args) {
+                    if let Expr::Literal(..) = unaliased(arg) {
+                        *given = self.physical(arg, over)?;
+                    }
+                }
+                let built = AggregateExprBuilder::new(Arc::clone(func), given)
+                    .order_by(order.collect())
                     .schema(schema)
                     .alias(expr.schema_name().to_string())
                     .with_distinct(params.distinct)
+                    .with_ignore_nulls(params.null_treatment == Some(NullTreatment::IgnoreNulls))
                     .build()
                     .map_err(|error| Mistake::from(error).at(place_of(expr)))?;
                 (AggregateFunction::Recompute(Arc::new(built)), args)
@@ -320,6 +419,11 @@ impl Query<'_> {
             JoinType::Full => JoinKind::Full,
             JoinType::LeftSemi => JoinKind::LeftSemi,
             JoinType::LeftAnti => JoinKind::LeftAnti,
+            JoinType::RightSemi | JoinType::RightAnti => {
+                let on = join.on.iter().map(|(left, right)| (right.clone(), left.clone())).collect();
+                let (left, right) = (Arc::clone(&join.right), Arc::clone(&join.left));
+                return self.join(&Join { left, right, on, join_type: join.join_type.swap(), ..join.clone() });
+            }
             other => return Err(Mistake::new(format!("{other} joins are not supported in a pipeline"))),
         };
         if join.on.is_empty() {
@@ -332,21 +436,26 @@ impl Query<'_> {
         if join.null_equality == NullEquality::NullEqualsNull {
             return Err(Mistake::new("joins in which NULL equals NULL are not supported in a pipeline"));
         }
-        if let (Some(filter), true) = (&join.filter, kind != JoinKind::Inner) {
-            return Err(Mistake::new(format!(
-                "outer joins with more than equalities are not supported in this build: {filter}"
-            ))
-            .hint("filter the inner side in a subquery before the join")
-            .at(place_of(filter)));
+        let left = self.plan(&join.left)?;
+        let right = self.plan(&join.right)?;
+        match &join.filter {
+            Some(filter) if kind != JoinKind::Inner => self.join_with_more(join, kind, filter, left, right),
+            Some(filter) => {
+                let pairs = self.equi_join(join, kind, left, right, Arc::clone(join.schema.inner()))?;
+                self.filter(pairs, filter, &join.schema)
+            }
+            None => self.equi_join(join, kind, left, right, Arc::clone(join.schema.inner())),
         }
+    }
+
+    /// A join on equalities alone.
+    fn equi_join(&mut self, join: &Join, kind: JoinKind, left: NodeId, right: NodeId, schema: SchemaRef) -> Planned {
         let (left_keys, right_keys): (Vec<&Expr>, Vec<&Expr>) =
             join.on.iter().map(|(left, right)| (left, right)).unzip();
-        let left_input = self.plan(&join.left)?;
-        let right_input = self.plan(&join.right)?;
-        let left_width = self.schema(left_input).fields().len();
-        let right_width = self.schema(right_input).fields().len();
-        let left = self.with_columns(left_input, &left_keys, join.left.schema())?;
-        let right = self.with_columns(right_input, &right_keys, join.right.schema())?;
+        let left_width = self.schema(left).fields().len();
+        let right_width = self.schema(right).fields().len();
+        let left = self.with_columns(left, &left_keys, join.left.schema())?;
+        let right = self.with_columns(right, &right_keys, join.right.schema())?;
         let both_append_only = self.append_only(left.node) && self.append_only(right.node);
         let append_only = both_append_only && matches!(kind, JoinKind::Inner | JoinKind::LeftSemi);
         let one_sided = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
@@ -362,29 +471,125 @@ impl Query<'_> {
         let node = self.add(NodeKind::Join(joined), vec![left.node, right.node], Arc::clone(&full), append_only);
         let expressions =
             kept.iter().map(|&index| Arc::new(Column::new(full.field(index).name(), index)) as _).collect();
-        let node = self.add(NodeKind::Project(expressions), vec![node], Arc::clone(join.schema.inner()), append_only);
-        match &join.filter {
-            Some(filter) => self.filter(node, filter, &join.schema),
-            None => Ok(node),
+        Ok(self.add(NodeKind::Project(expressions), vec![node], schema, append_only))
+    }
+
+    /// A join other than an inner one on equalities and more: the pairs of the inner join, and the rows that are in no pair.
+    ///
+    /// ```text
+    /// left, right ─▶ inner join ─▶ filter ─┬──────────────────────────────────▶ union
+    ///                                      └▶ left rows ─▶ left rows not in ────▲
+    /// ```
+    fn join_with_more(&mut self, join: &Join, kind: JoinKind, filter: &Expr, left: NodeId, right: NodeId) -> Planned {
+        let both = build_join_schema(join.left.schema(), join.right.schema(), &JoinType::Inner)?;
+        let pairs = self.equi_join(join, JoinKind::Inner, left, right, Arc::clone(both.inner()))?;
+        let pairs = self.filter(pairs, filter, &both)?;
+        let (of_left, of_right) = (join.left.schema(), join.right.schema());
+        let schema = Arc::clone(join.schema.inner());
+        match kind {
+            JoinKind::LeftSemi | JoinKind::LeftAnti => return self.rows_by_pairs(kind, left, of_left, pairs, &both),
+            JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full => {}
         }
+        let mut parts =
+            vec![self.add(NodeKind::Project(columns(both.inner())), vec![pairs], Arc::clone(&schema), false)];
+        for (wanted, side, over, is_left) in [
+            (matches!(kind, JoinKind::Left | JoinKind::Full), left, of_left, true),
+            (matches!(kind, JoinKind::Right | JoinKind::Full), right, of_right, false),
+        ] {
+            if wanted {
+                let alone = self.rows_by_pairs(JoinKind::LeftAnti, side, over, pairs, &both)?;
+                let own = columns(&self.schema(alone));
+                let other = if is_left { of_right } else { of_left };
+                let absent = other.fields().iter().map(|field| Ok(lit(ScalarValue::try_from(field.data_type())?)));
+                let absent = absent.collect::<Result<Vec<_>, Mistake>>()?;
+                let all = if is_left { [own, absent].concat() } else { [absent, own].concat() };
+                parts.push(self.add(NodeKind::Project(all), vec![alone], Arc::clone(&schema), false));
+            }
+        }
+        Ok(self.add(NodeKind::Union, parts, schema, false))
+    }
+
+    /// The rows of a side that are in some pair, or in none: found by all their columns, as one key that is never NULL.
+    fn rows_by_pairs(
+        &mut self,
+        kind: JoinKind,
+        side: NodeId,
+        over: &DFSchema,
+        pairs: NodeId,
+        both: &DFSchema,
+    ) -> Planned {
+        let row = over.iter().map(|(qualifier, field)| Expr::Column(ColumnName::new(qualifier.cloned(), field.name())));
+        let row = r#struct(row.collect());
+        let width = self.schema(side).fields().len();
+        let keyed = self.with_columns(side, &[&row], over)?;
+        let in_pairs = self.just_columns(pairs, &[&row], both)?;
+        let append_only = self.append_only(keyed.node) && self.append_only(in_pairs) && kind == JoinKind::LeftSemi;
+        let joined = graph::Join { kind, left_keys: keyed.places, right_keys: vec![0] };
+        let full = self.schema(keyed.node);
+        let node = self.add(NodeKind::Join(joined), vec![keyed.node, in_pairs], Arc::clone(&full), append_only);
+        let expressions = (0..width).map(|index| Arc::new(Column::new(full.field(index).name(), index)) as _).collect();
+        let schema = self.schema(side);
+        Ok(self.add(NodeKind::Project(expressions), vec![node], schema, append_only))
+    }
+
+    /// Gives rows the session that each is in.
+    fn session(&mut self, window: &Window, function: &WindowFunction) -> Planned {
+        let input = self.plan(&window.input)?;
+        let over = window.input.schema();
+        let width = self.schema(input).fields().len();
+        let (time, gap) = match function.params.args.as_slice() {
+            [time, Expr::Literal(gap, _)] => (time, nanoseconds(gap)),
+            _ => return Err(Mistake::new("session(gap) takes a constant")),
+        };
+        let gap =
+            gap.ok_or_else(|| Mistake::new("session: the gap is a constant, positive INTERVAL of days or less"))?;
+        let wanted: Vec<&Expr> = function.params.partition_by.iter().chain([time]).collect();
+        let projected = self.with_columns(input, &wanted, over)?;
+        let Some((&time, keys)) = projected.places.split_last() else { return Ok(input) };
+        let close = match &self.closing {
+            Some(closing) if self.append_only(input) => {
+                Some(CloseSessions { lateness: closing.lateness, query: closing.query.clone() })
+            }
+            _ => None,
+        };
+        let append_only = close.is_some();
+        let from = self.schema(projected.node);
+        let mut fields: Vec<Arc<Field>> = from.fields().iter().cloned().collect();
+        let window_column = window.schema.field(width).as_ref().clone();
+        fields.push(Arc::new(window_field(window_column, WindowKind::Session { gap })));
+        let full = Arc::new(Schema::new(fields));
+        let session = graph::Session { keys: keys.to_vec(), time, gap, close };
+        let node = self.add(NodeKind::Session(session), vec![projected.node], Arc::clone(&full), append_only);
+        if from.fields().len() == width {
+            return Ok(node);
+        }
+        let kept = (0..width).chain([from.fields().len()]);
+        let expressions = kept.map(|index| Arc::new(Column::new(full.field(index).name(), index)) as _).collect();
+        Ok(self.add(NodeKind::Project(expressions), vec![node], Arc::clone(window.schema.inner()), append_only))
     }
 
     fn window(&mut self, window: &Window) -> Planned {
+        if let [expr] = window.window_expr.as_slice()
+            && let Expr::WindowFunction(function) = unaliased(expr)
+            && function.fun.name() == SESSION_WINDOW
+        {
+            return self.session(window, function);
+        }
         let mut input = self.plan(&window.input)?;
         let over = window.input.schema();
         let width = self.schema(input).fields().len();
-        let mut functions = Vec::new();
+        let mut functions = Some(Vec::new());
         let mut shared: Option<&WindowFunction> = None;
         for expr in &window.window_expr {
             let Expr::WindowFunction(function) = unaliased(expr) else {
                 return Err(Mistake::new(format!("{expr} is not a window function")));
             };
-            functions.push(rank_function(function).map_err(|mistake| mistake.at(place_of(expr)))?);
+            functions = functions.zip(rank_function(function)).map(|(all, rank)| [all, vec![rank]].concat());
             if shared.is_some_and(|shared| {
                 shared.params.partition_by != function.params.partition_by
                     || shared.params.order_by != function.params.order_by
             }) {
-                return Err(Mistake::new("ranks over different partitions or orders stand in separate subqueries"));
+                return Err(Mistake::new("functions over different partitions or orders stand in separate subqueries"));
             }
             shared = Some(function);
         }
@@ -399,19 +604,34 @@ impl Query<'_> {
             .iter()
             .zip(&shared.params.order_by)
             .map(|(&column, sort)| SortColumn { column, descending: !sort.asc, nulls_first: sort.nulls_first })
-            .collect();
+            .collect::<Vec<_>>();
         let from = self.schema(input);
         let ranks = window.schema.inner().fields().iter().skip(width).cloned();
         let full: Vec<Arc<Field>> = from.fields().iter().cloned().chain(ranks).collect();
         let full = Arc::new(Schema::new(full));
-        let rank = graph::Rank { partition: partition.to_vec(), order, functions };
-        let node = self.add(NodeKind::Rank(rank), vec![input], Arc::clone(&full), false);
+        let by_window = partition.iter().any(|&column| window_of(from.field(column)).is_some());
+        let whole = by_window && self.translator.whole.contains(&input);
+        let partition = partition.to_vec();
+        let kind = match functions {
+            Some(functions) => NodeKind::Rank(graph::Rank { partition, order, functions, whole }),
+            None => {
+                let functions = window.window_expr.iter().map(|expr| self.window_function(expr, over));
+                let functions = functions.collect::<Result<_, _>>()?;
+                NodeKind::Over(graph::Over { partition, order, functions, whole })
+            }
+        };
+        let node = self.add(kind, vec![input], Arc::clone(&full), whole);
         if from.fields().len() == width {
             return Ok(node);
         }
         let kept = (0..width).chain(from.fields().len()..full.fields().len());
         let expressions = kept.map(|index| Arc::new(Column::new(full.field(index).name(), index)) as _).collect();
-        Ok(self.add(NodeKind::Project(expressions), vec![node], Arc::clone(window.schema.inner()), false))
+        Ok(self.add(NodeKind::Project(expressions), vec![node], Arc::clone(window.schema.inner()), whole))
+    }
+
+    fn window_function(&self, expr: &Expr, over: &DFSchema) -> Result<Arc<dyn WindowExpr>, Mistake> {
+        let (properties, context) = (self.state.execution_props(), PhysicalPlanningContext::default());
+        create_window_expr(expr, over, properties, &context).map_err(|error| Mistake::from(error).at(place_of(expr)))
     }
 
     fn union(&mut self, union: &Union) -> Planned {
@@ -428,8 +648,14 @@ impl Query<'_> {
         };
         let output = unnest.dependency_indices.clone();
         let append_only = self.append_only(input);
+        let windows = window_of(self.schema(input).field(*list));
+        let fields = unnest.schema.inner().fields().iter().zip(&output).map(|(field, &from)| match windows {
+            Some(kind) if from == *list => Arc::new(window_field(field.as_ref().clone(), kind)),
+            _ => Arc::clone(field),
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let kind = NodeKind::Unnest(graph::Unnest { output, list: *list });
-        Ok(self.add(kind, vec![input], Arc::clone(unnest.schema.inner()), append_only))
+        Ok(self.add(kind, vec![input], schema, append_only))
     }
 }
 
@@ -445,17 +671,13 @@ fn optional(field: &Field, kind: JoinKind, left: bool) -> Field {
     if nullable { field.with_nullable(true) } else { field }
 }
 
-fn rank_function(function: &WindowFunction) -> Result<RankFunction, Mistake> {
-    let name = match &function.fun {
-        WindowFunctionDefinition::WindowUDF(udf) => udf.name().to_owned(),
-        WindowFunctionDefinition::AggregateUDF(udf) => udf.name().to_owned(),
-    };
-    match name.as_str() {
-        "row_number" => Ok(RankFunction::RowNumber),
-        "rank" => Ok(RankFunction::Rank),
-        "dense_rank" => Ok(RankFunction::DenseRank),
-        _ => Err(Mistake::new(format!("{name}() OVER (…) is not supported in this build"))
-            .hint("row_number(), rank() and dense_rank() are")),
+/// A function that only needs to know how many rows come before.
+fn rank_function(function: &WindowFunction) -> Option<RankFunction> {
+    match function.fun.name() {
+        "row_number" => Some(RankFunction::RowNumber),
+        "rank" => Some(RankFunction::Rank),
+        "dense_rank" => Some(RankFunction::DenseRank),
+        _ => None,
     }
 }
 

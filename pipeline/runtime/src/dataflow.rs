@@ -90,7 +90,8 @@ impl Dataflow {
             });
         }
         let clock = |(id, node): (NodeId, &Node)| match &node.kind {
-            NodeKind::Aggregate(aggregate) if aggregate.close.is_some() => graph.sources_of(id).into_iter().collect(),
+            NodeKind::Aggregate(aggregate) if aggregate.close.is_some() => graph.sources_of(id),
+            NodeKind::Session(session) if session.close.is_some() => graph.sources_of(id),
             _ => Vec::new(),
         };
         let clocks = graph.iter().map(clock).collect();

@@ -12,7 +12,7 @@
 
 use crate::source::TableRows;
 use chalk_event::Watermark;
-use chalk_graph::{CloseWindows, Graph, NodeId, NodeKind};
+use chalk_graph::{Graph, NodeId, NodeKind, WindowKind};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closer {
     pub(crate) source: NodeId,
-    pub(crate) width: i64,
+    pub(crate) kind: WindowKind,
     pub(crate) lateness: i64,
 }
 
@@ -28,11 +28,18 @@ pub(crate) struct Closer {
 pub(crate) fn closers(graph: &Graph) -> Vec<Closer> {
     let mut closers = Vec::new();
     for (id, node) in graph.iter() {
-        if let NodeKind::Aggregate(aggregate) = &node.kind
-            && let Some(CloseWindows { width, lateness, .. }) = aggregate.close
-        {
-            closers.extend(graph.sources_of(id).into_iter().map(|source| Closer { source, width, lateness }));
-        }
+        let (kind, lateness) = match &node.kind {
+            NodeKind::Aggregate(aggregate) => match &aggregate.close {
+                Some(close) => (close.kind, close.lateness),
+                None => continue,
+            },
+            NodeKind::Session(session) => match &session.close {
+                Some(close) => (WindowKind::Session { gap: session.gap }, close.lateness),
+                None => continue,
+            },
+            _ => continue,
+        };
+        closers.extend(graph.sources_of(id).into_iter().map(|source| Closer { source, kind, lateness }));
     }
     closers
 }
@@ -56,9 +63,14 @@ pub(crate) fn cut(commits: usize, tables: &BTreeMap<NodeId, TableRows>, closers:
     steps
 }
 
-/// How many windows a watermark has closed, counted from the epoch of time.
+/// A number that changes with each window that a watermark closes. A session can end at any time.
 fn closed(watermark: Watermark, closer: &Closer) -> Option<i64> {
-    watermark.time().map(|time| time.0.saturating_sub(closer.lateness).div_euclid(closer.width))
+    let time = watermark.time()?.0.saturating_sub(closer.lateness);
+    Some(match closer.kind {
+        WindowKind::Tumble { width } => time.div_euclid(width),
+        WindowKind::Hop { slide, width } => time.saturating_sub(width).div_euclid(slide),
+        WindowKind::Session { .. } => time,
+    })
 }
 
 #[cfg(test)]
@@ -69,11 +81,11 @@ mod tests {
     use chalk_event::EventTime;
     use std::sync::Arc;
 
-    fn check(watermarks: &[i64], lateness: i64, ends: &[usize]) {
+    fn check(kind: WindowKind, watermarks: &[i64], lateness: i64, ends: &[usize]) {
         let commits = watermarks.iter().map(|&mark| (0..0, Watermark::at(EventTime(mark)))).collect();
         let rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let table = TableRows { rows, commits, after: Watermark::default() };
-        let closer = Closer { source: NodeId(0), width: 10, lateness };
+        let closer = Closer { source: NodeId(0), kind, lateness };
         let steps = cut(watermarks.len(), &BTreeMap::from([(NodeId(0), table)]), &[closer]);
         assert_eq!(steps.iter().map(|step| step.end).collect::<Vec<_>>(), ends);
         assert!(steps.windows(2).all(|pair| pair[0].end == pair[1].start));
@@ -81,9 +93,15 @@ mod tests {
 
     #[test]
     fn steps_end_where_a_window_closes() {
-        check(&[8, 9, 12, 13], 0, &[2, 4]);
-        check(&[8, 9, 12, 13], 3, &[3, 4]);
-        check(&[1, 2, 3], 0, &[3]);
-        check(&[], 0, &[]);
+        let tumble = WindowKind::Tumble { width: 10 };
+        check(tumble, &[8, 9, 12, 13], 0, &[2, 4]);
+        check(tumble, &[8, 9, 12, 13], 3, &[3, 4]);
+        check(tumble, &[1, 2, 3], 0, &[3]);
+        check(tumble, &[], 0, &[]);
+        // Windows end at 3, 13, 23, …
+        let hop = WindowKind::Hop { slide: 10, width: 3 };
+        check(hop, &[1, 2, 3, 12, 13], 0, &[2, 4, 5]);
+        let session = WindowKind::Session { gap: 10 };
+        check(session, &[1, 1, 2, 3], 0, &[2, 3, 4]);
     }
 }

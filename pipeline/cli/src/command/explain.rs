@@ -19,7 +19,7 @@ impl Explain {
         // A plan needs what a function takes and gives, and no build.
         let functions = ProjectFunctions::declared(&files)?;
         let project = Node::plan_with(&files, &functions)?;
-        print!("{}", project.graph);
+        print!("{}", project.graph.explain());
         let called = |name: &str| project.queries.iter().any(|query| query.calls(name));
         let called: Vec<_> = functions.loaded().iter().filter(|function| called(&function.identity.name)).collect();
         if !called.is_empty() {

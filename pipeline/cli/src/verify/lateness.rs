@@ -7,7 +7,7 @@ use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::TimestampNanosecondType;
 use arrow::row::{RowConverter, SortField};
 use chalk_catalog::SystemTopic;
-use chalk_graph::{Graph, Node, NodeKind, Source};
+use chalk_graph::{Graph, Node, NodeKind, Source, WindowKind};
 use chalk_log::EventLog;
 use chalk_plan::{ClosingWindows, tumble};
 use std::collections::{BTreeMap, HashMap};
@@ -36,6 +36,11 @@ pub(super) fn judge(
     rows: &RecordBatch,
     closing: &ClosingWindows,
 ) -> Result<Judged, Mismatch> {
+    let WindowKind::Tumble { width } = closing.kind else {
+        return Err(Mismatch(format!(
+            "{query} has windows that overlap or depend on rows: which rows are late is not verified here"
+        )));
+    };
     let commits = commits_of(log, source, rows)?;
     let comes = come_to_windows(graph, query, rows)?;
     let times = times(source, rows)?;
@@ -44,7 +49,7 @@ pub(super) fn judge(
     for (row, commit) in commits.iter().enumerate() {
         by_commit.entry(*commit).or_default().push(row);
     }
-    let closes = |row: usize| tumble(times[row], closing.width) + closing.width + closing.lateness;
+    let closes = |row: usize| tumble(times[row], width) + width + closing.lateness;
     let mut in_time = vec![true; rows.num_rows()];
     let mut watermark = i64::MIN;
     for of_commit in by_commit.values() {

@@ -63,8 +63,7 @@ impl Panes {
                 }
                 Some(watermark) => judged.late.push(LateRow {
                     query: self.close.query.clone(),
-                    // There is no window without an event time; if there were, it would begin at the window's start.
-                    event_time: EventTime(if times.is_valid(row) { times.value(row) } else { end - self.close.width }),
+                    event_time: EventTime(times.value(row)),
                     watermark,
                     window_end: EventTime(end),
                     row,
@@ -105,13 +104,17 @@ impl Panes {
         is_closed(end, self.close.lateness, watermark)
     }
 
-    /// The end of each row's window and its event time, in nanoseconds.
+    /// The end of each row's window, and its event time; the window's start where that is not known. In nanoseconds.
     fn times(&self, rows: &RecordBatch) -> Result<(Int64Array, Int64Array), ArrowError> {
         let column = rows.column(self.close.window);
         let Some(windows) = column.as_struct_opt() else {
             return Err(ArrowError::InvalidArgumentError(format!("a window is a struct, not {}", column.data_type())));
         };
-        Ok((nanoseconds(&ends(windows)?)?, nanoseconds(rows.column(self.close.event_time))?))
+        let times = match self.close.event_time {
+            Some(column) => rows.column(column),
+            None => windows.column(0),
+        };
+        Ok((nanoseconds(&ends(windows)?)?, nanoseconds(times)?))
     }
 }
 

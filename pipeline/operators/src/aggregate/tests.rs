@@ -1,7 +1,7 @@
 use crate::testing::{Chance, check, data_type, node, property, schema};
 use crate::{GroupState, OperatorError, operator};
 use chalk_event::ChangeBatch;
-use chalk_graph::{Aggregate, AggregateCall, AggregateFunction, CloseWindows, Node, NodeKind};
+use chalk_graph::{Aggregate, AggregateCall, AggregateFunction, CloseWindows, Node, NodeKind, WindowKind};
 use datafusion::functions_aggregate::{array_agg::array_agg_udaf, median::median_udaf};
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::PhysicalExpr;
@@ -256,7 +256,13 @@ fn other_functions_are_recomputed() {
 }
 
 fn closing(lateness: i64, append: Vec<AggregateCall>) -> Node {
-    let close = CloseWindows { window: 1, width: 10, event_time: 2, lateness, query: "weekly".into() };
+    let close = CloseWindows {
+        window: 1,
+        kind: WindowKind::Tumble { width: 10 },
+        event_time: Some(2),
+        lateness,
+        query: "weekly".into(),
+    };
     let calls = [call(AggregateFunction::Count, &[], None)].into_iter().chain(append).collect();
     let output = "class:text window:window rows:int min:int max:int";
     let mut node = node(

@@ -7,7 +7,7 @@ const INPUT: &str = "class:text player:text score:int";
 fn by_score(functions: &[RankFunction], nulls_first: bool) -> Node {
     let output: String = functions.iter().enumerate().map(|(index, _)| format!(" r{index}:uint")).collect();
     let order = vec![SortColumn { column: 2, descending: true, nulls_first }];
-    let kind = NodeKind::Rank(Rank { partition: vec![0], order, functions: functions.to_vec() });
+    let kind = NodeKind::Rank(Rank { partition: vec![0], order, functions: functions.to_vec(), whole: false });
     node(kind, &format!("{INPUT}{output}"))
 }
 
@@ -127,4 +127,24 @@ fn any_history_gives_the_ranks_of_the_rest() {
             },
         );
     }
+}
+
+#[test]
+fn partitions_that_come_whole_are_not_kept() {
+    let mut node = by_score(&[RankFunction::Rank], false);
+    if let NodeKind::Rank(rank) = &mut node.kind {
+        rank.whole = true;
+    }
+    check(
+        &node,
+        &[INPUT],
+        "+ 3A ann 9
+         + 3A bob 7
+         ---
+         + 3A cy 5",
+        "+ 3A ann 9 1
+         + 3A bob 7 2
+         ---
+         + 3A cy 5 1",
+    );
 }

@@ -1,0 +1,96 @@
+//! Functions over the ordered rows of a partition: `lag`, `first_value`, a running `sum`, and whatever else DataFusion has.
+//!
+//! A partition that a step changes is computed again; what differs is given. Rows that are sorted alike come in the order of their columns.
+//!
+//! ```text
+//! step   input    output with lag(score) over (order by score)
+//!    1   + 5      + 5 NULL
+//!        + 9      + 9 5
+//!    2   + 7      + 7 5
+//!                 - 9 5
+//!                 + 9 7
+//! ```
+
+#[cfg(test)]
+mod tests;
+
+use crate::output::{Output, on_time};
+use crate::partitions::{Ordered, Partitions};
+use crate::state::SavedState;
+use crate::{Operator, OperatorError, Step, StepTime};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use chalk_event::ChangeBatch;
+use chalk_graph::Over;
+use datafusion::physical_expr::window::WindowExpr;
+use std::sync::Arc;
+
+/// Gives the input's rows with the functions' results.
+pub(crate) struct OverOperator {
+    // Configuration.
+    output: Output,
+    input: SchemaRef,
+    functions: Vec<Arc<dyn WindowExpr>>,
+    /// Partitions come whole, and are forgotten at once.
+    whole: bool,
+    // State.
+    partitions: Partitions,
+}
+
+impl OverOperator {
+    /// The operator of a node whose input has this schema.
+    pub(crate) fn new(over: &Over, input: &SchemaRef, output: Output) -> Result<Self, OperatorError> {
+        let partitions = Partitions::new(&over.partition, &over.order, input).map_err(|error| output.arrow(error))?;
+        let (input, functions) = (Arc::clone(input), over.functions.clone());
+        Ok(Self { output, input, functions, whole: over.whole, partitions })
+    }
+
+    /// The rows of a partition with the functions' results, each with this weight; nothing of a partition without rows.
+    fn computed(&self, rows: &Ordered, weight: i64) -> Result<Option<ChangeBatch>, OperatorError> {
+        let rows: Vec<&[u8]> = rows
+            .iter()
+            .flat_map(|(place, &weight)| std::iter::repeat_n(place.row(), usize::try_from(weight).unwrap_or(0)))
+            .collect();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let count = rows.len();
+        let arrow = |error| self.output.arrow(error);
+        let mut columns: Vec<ArrayRef> = self.partitions.decode(rows).map_err(arrow)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.input), columns.clone(), &options);
+        let batch = batch.map_err(arrow)?;
+        for function in &self.functions {
+            columns.push(function.evaluate(&batch).map_err(|error| self.output.expression(&error))?);
+        }
+        self.output.changes(columns, vec![weight; count]).map(Some)
+    }
+}
+
+impl Operator for OverOperator {
+    fn step(&mut self, inputs: &[ChangeBatch], _time: StepTime) -> Result<Step, OperatorError> {
+        let output = self.output.clone();
+        let input = output.port(inputs, 0)?;
+        if input.is_empty() {
+            return Ok(on_time(output.nothing()));
+        }
+        let deltas = self.partitions.deltas(input).map_err(|error| output.arrow(error))?;
+        let mut changes = Vec::new();
+        for (partition, delta) in deltas.iter().filter(|(_, delta)| !delta.is_empty()) {
+            changes.extend(self.computed(self.partitions.rows(*partition), -1)?);
+            self.partitions.apply(*partition, delta);
+            changes.extend(self.computed(self.partitions.rows(*partition), 1)?);
+        }
+        self.partitions.free(&deltas, self.whole);
+        if changes.is_empty() {
+            return Ok(on_time(output.nothing()));
+        }
+        Ok(on_time(output.consolidated(output.concat(&changes)?)?))
+    }
+
+    fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {
+        let SavedState::Inputs(inputs) = state else { return Err(state.misplaced(&self.output)) };
+        let output = self.output.clone();
+        self.partitions.restore(output.port(inputs, 0)?).map_err(|error| output.arrow(error))
+    }
+}

@@ -1,0 +1,155 @@
+//! Rows by partition, each partition's in an order: what ranks and functions over ordered rows keep.
+
+use crate::interner::Interner;
+use crate::row_codec::{KeyCodec, RowCodec};
+use arrow::array::ArrayRef;
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::row::SortField;
+use chalk_event::ChangeBatch;
+use chalk_graph::SortColumn;
+use hashbrown::HashMap;
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Rows by partition.
+#[derive(Debug)]
+pub(crate) struct Partitions {
+    // Configuration.
+    partition: KeyCodec,
+    order: RowCodec,
+    order_columns: Vec<usize>,
+    rows: RowCodec,
+    // State: by partition id, its rows in order.
+    ids: Interner,
+    ordered: Vec<Ordered>,
+}
+
+/// A row in its partition's order: the encoding of what it is sorted by, then that of all its columns. Neither can be the
+/// prefix of another, so the bytes compare like the pair.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    bytes: Box<[u8]>,
+    sort_len: usize,
+}
+
+/// Rows in their partition's order, with their weights.
+pub(crate) type Ordered = BTreeMap<Place, i64>;
+
+impl Borrow<[u8]> for Place {
+    fn borrow(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Place {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What it is sorted by.
+    pub(crate) fn sort(&self) -> &[u8] {
+        &self.bytes[..self.sort_len]
+    }
+
+    /// All its columns.
+    pub(crate) fn row(&self) -> &[u8] {
+        &self.bytes[self.sort_len..]
+    }
+}
+
+impl Partitions {
+    /// No rows as yet of an input with this schema.
+    pub(crate) fn new(partition: &[usize], order: &[SortColumn], input: &SchemaRef) -> Result<Self, ArrowError> {
+        let types: Vec<&DataType> = input.fields().iter().map(|field| field.data_type()).collect();
+        let sort = order.iter().map(|by| {
+            let options = SortOptions { descending: by.descending, nulls_first: by.nulls_first };
+            SortField::new_with_options(types[by.column].clone(), options)
+        });
+        Ok(Self {
+            partition: KeyCodec::new(partition, &types)?,
+            order: RowCodec::sorted(sort.collect())?,
+            order_columns: order.iter().map(|by| by.column).collect(),
+            rows: RowCodec::new(types.iter().copied())?,
+            ids: Interner::default(),
+            ordered: Vec::new(),
+        })
+    }
+
+    /// A step's net changes: partitions in the order of their first row, and their rows in order.
+    pub(crate) fn deltas(&mut self, input: &ChangeBatch) -> Result<Vec<(u32, Ordered)>, ArrowError> {
+        let batch = input.rows();
+        let partitions = self.partition.encode(batch)?;
+        let order: Vec<ArrayRef> = self.order_columns.iter().map(|&column| Arc::clone(batch.column(column))).collect();
+        let (sorts, rows) = (self.order.encode(&order)?, self.rows.encode(batch.columns())?);
+        let mut deltas: Vec<(u32, Ordered)> = Vec::new();
+        let mut delta_of: HashMap<u32, usize> = HashMap::new();
+        for row in 0..input.len() {
+            let partition = self.ids.intern(partitions.row(row));
+            let delta = *delta_of.entry(partition).or_insert_with(|| {
+                deltas.push((partition, Ordered::new()));
+                deltas.len() - 1
+            });
+            let sort = sorts.row(row);
+            let place = Place { bytes: [sort, rows.row(row)].concat().into_boxed_slice(), sort_len: sort.len() };
+            *deltas[delta].1.entry(place).or_default() += input.weight(row);
+        }
+        self.ordered.resize_with(self.ids.len(), Ordered::new);
+        for (_, delta) in &mut deltas {
+            delta.retain(|_, weight| *weight != 0);
+        }
+        Ok(deltas)
+    }
+
+    /// The rows of a partition.
+    pub(crate) fn rows(&self, partition: u32) -> &Ordered {
+        &self.ordered[partition as usize]
+    }
+
+    /// Columns of rows.
+    pub(crate) fn decode<'a>(&'a self, rows: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.rows.decode(rows)
+    }
+
+    pub(crate) fn apply(&mut self, partition: u32, delta: &Ordered) {
+        let ordered = &mut self.ordered[partition as usize];
+        for (place, weight) in delta {
+            match ordered.get_mut(place.bytes()) {
+                None => {
+                    ordered.insert(place.clone(), *weight);
+                }
+                Some(sum) => {
+                    *sum += weight;
+                    if *sum == 0 {
+                        ordered.remove(place.bytes());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives back the ids of partitions that have no row any longer; with `whole`, of all that a step has touched, with their rows.
+    pub(crate) fn free(&mut self, deltas: &[(u32, Ordered)], whole: bool) {
+        for (partition, _) in deltas {
+            let ordered = &mut self.ordered[*partition as usize];
+            if whole {
+                ordered.clear();
+            }
+            if ordered.is_empty() {
+                self.ids.release(*partition);
+            }
+        }
+    }
+
+    /// Takes changes that came in back.
+    pub(crate) fn restore(&mut self, input: &ChangeBatch) -> Result<(), ArrowError> {
+        let deltas = self.deltas(input)?;
+        for (partition, delta) in &deltas {
+            self.apply(*partition, delta);
+        }
+        self.free(&deltas, false);
+        Ok(())
+    }
+}

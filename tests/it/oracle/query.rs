@@ -1,0 +1,864 @@
+//! Queries by chance, from a grammar of what pipelines can be made of.
+//!
+//! A query is built from the inside out: a relation is a table, or a SELECT over one or two smaller relations, whose columns have names of their own.
+//! What a query uses is counted, so that nothing is left out unseen.
+
+use super::chance::Chance;
+use std::collections::BTreeSet;
+
+/// Everything that the grammar can use; the oracle fails when a run of some length has not used one of them.
+pub(super) const CONSTRUCTS: [&str; 83] = [
+    "aggregate without keys",
+    "aggregate of aggregates",
+    "approx_distinct",
+    "array_agg",
+    "array_agg(… ORDER BY)",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "bool_and",
+    "bool_or",
+    "CASE",
+    "CAST",
+    "coalesce",
+    "column comparison",
+    "common table expression",
+    "corr",
+    "count(*)",
+    "count(column)",
+    "count(DISTINCT)",
+    "covar_samp",
+    "date_trunc",
+    "dense_rank",
+    "DISTINCT",
+    "EXISTS",
+    "FILTER",
+    "final hop",
+    "final session",
+    "final tumble",
+    "final windows over windows",
+    "first_value(… ORDER BY)",
+    "first_value() OVER",
+    "full join",
+    "GROUP BY expression",
+    "HAVING",
+    "hop",
+    "IN",
+    "inner join",
+    "inner join with more than equalities",
+    "interval arithmetic",
+    "IS DISTINCT FROM",
+    "IS NULL",
+    "lag() OVER",
+    "last_value() OVER",
+    "lead() OVER",
+    "left join",
+    "LIKE",
+    "max of boolean",
+    "max of number",
+    "max of text",
+    "max of time",
+    "median",
+    "min of number",
+    "min of text",
+    "min of time",
+    "NOT EXISTS",
+    "nth_value() OVER",
+    "ntile() OVER",
+    "nullif",
+    "outer join with more than equalities",
+    "percentile_cont",
+    "rank",
+    "retractions into a join",
+    "retractions into a rank",
+    "retractions into an aggregate",
+    "right join",
+    "row_number",
+    "running sum",
+    "self join",
+    "session",
+    "stddev",
+    "string_agg(… ORDER BY)",
+    "subquery",
+    "sum of float",
+    "sum of integer",
+    "sum(DISTINCT)",
+    "text functions",
+    "top n",
+    "tumble",
+    "UNION ALL",
+    "unnest",
+    "var_pop",
+    "WHERE",
+];
+
+/// The type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    Int,
+    Float,
+    /// A float whose last bits depend on how it was computed: it is only handed on.
+    Inexact,
+    Text,
+    Bool,
+    Time,
+    Ints,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    name: String,
+    data: Type,
+}
+
+/// Something that stands in FROM.
+#[derive(Clone, Debug)]
+struct Relation {
+    /// A name, or a SELECT in parentheses.
+    sql: String,
+    columns: Vec<Column>,
+    /// Whether `at` is event time in it.
+    event_time: bool,
+    /// Whether rows of it can be retracted.
+    updating: bool,
+}
+
+/// A query, as the pipeline and as the batch engine get it.
+#[derive(Clone, Debug)]
+pub(super) struct Query {
+    /// What the pipeline runs.
+    pub(super) streaming: String,
+    /// The same for the batch engine; rows that came too late are left out by [`super::data::BEFORE`].
+    pub(super) batch: String,
+    /// Whether each pane is given once; otherwise it is a view.
+    pub(super) is_final: bool,
+    /// The table whose watermark closes its panes.
+    pub(super) closed_by: Option<usize>,
+    /// Whether the rows that came too late are those of the late table: which these are depends on others.
+    pub(super) trusts_late_rows: bool,
+    pub(super) used: BTreeSet<&'static str>,
+}
+
+/// `(name, columns)` of a table.
+const TABLE: [(&str, Type); 6] =
+    [("id", Type::Int), ("at", Type::Time), ("k", Type::Text), ("n", Type::Int), ("x", Type::Float), ("b", Type::Bool)];
+
+struct Grammar<'a> {
+    chance: &'a mut Chance,
+    used: BTreeSet<&'static str>,
+    tables: usize,
+    names: usize,
+    /// Joins that may still be used: rows multiply.
+    joins: usize,
+}
+
+/// A query over so many tables.
+pub(super) fn query(chance: &mut Chance, tables: usize) -> Query {
+    let grammar = Grammar { chance, used: BTreeSet::new(), tables, names: 0, joins: 2 };
+    if grammar.chance.once_in(5) { grammar.final_query() } else { grammar.view() }
+}
+
+fn list<T>(items: &[T], show: impl Fn(&T) -> String) -> String {
+    items.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+impl Grammar<'_> {
+    fn uses(&mut self, construct: &'static str) {
+        self.used.insert(construct);
+    }
+
+    fn fresh(&mut self, prefix: &str) -> String {
+        self.names += 1;
+        format!("{prefix}{}", self.names)
+    }
+
+    fn view(mut self) -> Query {
+        let depth = 1 + self.chance.below(3);
+        let relation = self.relation(depth);
+        let columns = list(&relation.columns, |column| column.name.clone());
+        let sql = if self.chance.once_in(6) {
+            self.uses("common table expression");
+            format!("WITH cte AS (SELECT {columns} FROM {} AS inside) SELECT {columns} FROM cte", relation.sql)
+        } else {
+            format!("SELECT {columns} FROM {} AS outside", relation.sql)
+        };
+        Query {
+            streaming: sql.clone(),
+            batch: sql,
+            is_final: false,
+            closed_by: None,
+            trusts_late_rows: false,
+            used: self.used,
+        }
+    }
+
+    /// An append-only aggregate over windows.
+    fn final_query(mut self) -> Query {
+        let number = self.chance.below(self.tables);
+        let table = self.table(number);
+        let (construct, window) = self.window();
+        let is_session = construct == "session";
+        self.uses(match construct {
+            "tumble" => "final tumble",
+            "hop" => "final hop",
+            _ => "final session",
+        });
+        let filter = if self.chance.once_in(2) { Some(self.bool(&table.columns, 1)) } else { None };
+        let keys: Vec<String> =
+            (0..self.chance.below(3)).map(|_| self.chance.pick(&["k", "b", "n % 2"]).to_string()).collect();
+        let mut keys: Vec<(String, String)> = keys.into_iter().map(|key| (key, self.fresh("key"))).collect();
+        keys.dedup_by(|a, b| a.0 == b.0);
+        let mut calls: Vec<(String, String)> = (0..1 + self.chance.below(3))
+            .map(|_| {
+                let (call, _) = self.aggregate_call(&table.columns);
+                (call, self.fresh("a"))
+            })
+            .collect();
+        if is_session {
+            // So that late rows can be told apart.
+            calls.push(("sum(id)".to_owned(), self.fresh("a")));
+        }
+        let over_windows = self.chance.once_in(3);
+        let mut columns = vec!["w['start'] AS ws".to_owned(), "w['end'] AS we".to_owned()];
+        let mut again = String::new();
+        if over_windows {
+            self.uses("final windows over windows");
+            let call = if is_session { calls.len() - 1 } else { self.chance.below(calls.len()) };
+            let call = &calls[call].1;
+            let of = if is_session { "max" } else { "count" };
+            columns.push(format!("count(*) AS panes, {of}({call}) AS of_panes"));
+            again.push_str(" GROUP BY w");
+        } else {
+            columns.extend(keys.iter().chain(&calls).map(|(_, name)| name.clone()));
+        }
+        let inner: String = keys.iter().chain(&calls).map(|(sql, name)| format!(", {sql} AS {name}")).collect();
+        let group: String = keys.iter().map(|(_, name)| format!(", {name}")).collect();
+        let having = if self.chance.once_in(4) {
+            self.uses("HAVING");
+            " HAVING count(*) > 1"
+        } else {
+            ""
+        };
+        let condition = filter.as_ref().map_or(String::new(), |filter| format!(" WHERE {filter}"));
+        let columns = columns.join(", ");
+        let streaming = format!(
+            "SELECT {columns} FROM (SELECT {window} AS w{inner} FROM {} AS t{condition} GROUP BY w{group}{having}) AS o{again}",
+            table.sql
+        );
+        if is_session {
+            let batch = format!("SELECT * FROM ({streaming}) AS s WHERE we IS NOT NULL");
+            return Query {
+                streaming,
+                batch,
+                is_final: true,
+                closed_by: Some(number),
+                trusts_late_rows: true,
+                used: self.used,
+            };
+        }
+        let batch = format!(
+            "SELECT {columns} FROM (SELECT w{inner} FROM (SELECT *, {window} AS w FROM {} AS t{condition}) AS i \
+             WHERE w['end'] IS NOT NULL AND (_before IS NULL OR w['end'] > _before) GROUP BY w{group}{having}) AS o{again}",
+            table.sql
+        );
+        Query { streaming, batch, is_final: true, closed_by: Some(number), trusts_late_rows: false, used: self.used }
+    }
+
+    /// A kind of window, and a call of it.
+    fn window(&mut self) -> (&'static str, String) {
+        let seconds = |chance: &mut Chance, of: &[u32]| format!("INTERVAL '{} seconds'", chance.pick(of));
+        match self.chance.below(3) {
+            0 => ("tumble", format!("tumble({})", seconds(self.chance, &[1, 7, 20, 60, 90, 300]))),
+            1 => {
+                let (slide, width) = (seconds(self.chance, &[5, 20, 30]), seconds(self.chance, &[3, 20, 50, 90]));
+                ("hop", format!("hop({slide}, {width})"))
+            }
+            _ => ("session", format!("session({})", seconds(self.chance, &[2, 8, 20, 60]))),
+        }
+    }
+
+    fn table(&mut self, number: usize) -> Relation {
+        let columns = TABLE.iter().map(|(name, data)| Column { name: (*name).to_owned(), data: *data }).collect();
+        Relation { sql: format!("t{number}"), columns, event_time: true, updating: false }
+    }
+
+    fn relation(&mut self, depth: usize) -> Relation {
+        if depth == 0 {
+            let number = self.chance.below(self.tables);
+            return self.table(number);
+        }
+        match self.chance.below(14) {
+            0 => self.filtered(depth),
+            1 => self.projected(depth),
+            2..=4 => self.aggregated(depth),
+            5 => self.distinct(depth),
+            6 => self.union(depth),
+            7 | 8 if self.joins > 0 => self.joined(depth),
+            7 | 8 => self.exists(depth),
+            9 | 10 => self.ranked(depth),
+            11 => self.over(depth),
+            12 if self.joins > 0 => self.exists(depth),
+            12 => self.filtered(depth),
+            _ => self.unnested(depth),
+        }
+    }
+
+    fn input(&mut self, depth: usize) -> Relation {
+        let relation = self.relation(depth - 1);
+        if depth > 1 {
+            self.uses("subquery");
+        }
+        relation
+    }
+
+    /// Columns under new names.
+    fn renamed(&mut self, from: &str, columns: &[Column]) -> (String, Vec<Column>) {
+        let new: Vec<Column> =
+            columns.iter().map(|column| Column { name: self.fresh("c"), data: column.data }).collect();
+        let sql = columns.iter().zip(&new).map(|(old, new)| format!("{from}.{} AS {}", old.name, new.name));
+        (sql.collect::<Vec<_>>().join(", "), new)
+    }
+
+    fn filtered(&mut self, depth: usize) -> Relation {
+        let input = self.input(depth);
+        self.uses("WHERE");
+        let columns = list(&input.columns, |column| column.name.clone());
+        let condition = self.bool(&input.columns, 2);
+        let sql = format!("(SELECT {columns} FROM {} AS f WHERE {condition})", input.sql);
+        Relation { sql, ..input }
+    }
+
+    fn projected(&mut self, depth: usize) -> Relation {
+        let input = self.input(depth);
+        let mut columns = Vec::new();
+        let mut shown = Vec::new();
+        for _ in 0..2 + self.chance.below(3) {
+            let data = *self.chance.pick(&[Type::Int, Type::Float, Type::Text, Type::Bool, Type::Time]);
+            let name = self.fresh("c");
+            shown.push(format!("{} AS {name}", self.expression(&input.columns, data, 2)));
+            columns.push(Column { name, data });
+        }
+        let sql = format!("(SELECT {} FROM {} AS p)", shown.join(", "), input.sql);
+        Relation { sql, columns, event_time: false, updating: input.updating }
+    }
+
+    fn aggregated(&mut self, depth: usize) -> Relation {
+        let input = self.input(depth);
+        if input.updating {
+            self.uses("retractions into an aggregate");
+        }
+        if input.sql.contains("GROUP BY") {
+            self.uses("aggregate of aggregates");
+        }
+        let (mut columns, mut shown, mut group) = (Vec::new(), Vec::new(), Vec::new());
+        if input.event_time && self.chance.once_in(2) {
+            let (construct, window) = self.window();
+            self.uses(construct);
+            let (bound, name) = (self.fresh("c"), self.fresh("w"));
+            shown.push(format!("{window} AS {name}"));
+            group.push(name.clone());
+            let which = self.chance.pick(&["start", "end"]);
+            columns.push((format!("{name}['{which}'] AS {bound}"), Column { name: bound, data: Type::Time }));
+        }
+        for _ in 0..self.chance.below(3) {
+            let data = *self.chance.pick(&[Type::Int, Type::Text, Type::Bool, Type::Time]);
+            let name = self.fresh("c");
+            let key = match self.column(&input.columns, data) {
+                Some(key) if !self.chance.once_in(3) => key,
+                _ => {
+                    self.uses("GROUP BY expression");
+                    self.expression(&input.columns, data, 1)
+                }
+            };
+            // A constant is no key for the batch engine.
+            if input.columns.iter().any(|column| key.contains(&column.name)) {
+                shown.push(format!("{key} AS {name}"));
+                group.push(name.clone());
+                columns.push((name.clone(), Column { name, data }));
+            }
+        }
+        if group.is_empty() {
+            self.uses("aggregate without keys");
+        }
+        for _ in 0..1 + self.chance.below(3) {
+            let (call, data) = self.aggregate_call(&input.columns);
+            let name = self.fresh("c");
+            shown.push(format!("{call} AS {name}"));
+            columns.push((name.clone(), Column { name, data }));
+        }
+        let having = if !group.is_empty() && self.chance.once_in(4) {
+            self.uses("HAVING");
+            format!(" HAVING count(*) > {}", self.chance.below(3))
+        } else {
+            String::new()
+        };
+        let group = if group.is_empty() { String::new() } else { format!(" GROUP BY {}", group.join(", ")) };
+        let sql = format!(
+            "(SELECT {} FROM (SELECT {} FROM {} AS g{group}{having}) AS h)",
+            list(&columns, |(sql, _)| sql.clone()),
+            shown.join(", "),
+            input.sql
+        );
+        let columns = columns.into_iter().map(|(_, column)| column).collect();
+        Relation { sql, columns, event_time: false, updating: true }
+    }
+
+    fn aggregate_call(&mut self, columns: &[Column]) -> (String, Type) {
+        let filter = if self.chance.once_in(6) {
+            self.uses("FILTER");
+            format!(" FILTER (WHERE {})", self.bool(columns, 1))
+        } else {
+            String::new()
+        };
+        let (construct, call, data) = match self.chance.below(31) {
+            24 => (
+                "approx_distinct",
+                format!("CAST(approx_distinct({}) AS BIGINT)", self.expression(columns, Type::Text, 0)),
+                Type::Int,
+            ),
+            25..=28 => {
+                let named = |grammar: &mut Self, data| grammar.column(columns, data);
+                let (n, k, x) = (named(self, Type::Int), named(self, Type::Text), named(self, Type::Float));
+                // A number in ORDER BY is a place.
+                match (n, k, x, self.any(columns)) {
+                    (Some(n), _, _, _) if self.chance.once_in(3) => {
+                        ("array_agg(… ORDER BY)", format!("array_agg({n} ORDER BY {n} DESC)"), Type::Ints)
+                    }
+                    // The batch engine fails where one column is there twice.
+                    (Some(n), _, _, by) if by != "1" && by != n && self.chance.once_in(2) => {
+                        let call = format!("first_value({n} ORDER BY {by} DESC NULLS LAST, {n})");
+                        ("first_value(… ORDER BY)", call, Type::Int)
+                    }
+                    (_, Some(k), _, _) if self.chance.once_in(2) => {
+                        ("string_agg(… ORDER BY)", format!("string_agg({k}, '+' ORDER BY {k})"), Type::Text)
+                    }
+                    (_, _, Some(x), _) => {
+                        let call = format!("percentile_cont(0.25) WITHIN GROUP (ORDER BY {x})");
+                        ("percentile_cont", call, Type::Inexact)
+                    }
+                    _ => ("count(*)", "count(*)".to_owned(), Type::Int),
+                }
+            }
+            0 | 1 => ("count(*)", "count(*)".to_owned(), Type::Int),
+            2 => ("count(column)", format!("count({})", self.any(columns)), Type::Int),
+            3 => ("count(DISTINCT)", format!("count(DISTINCT {})", self.any(columns)), Type::Int),
+            4 | 5 => ("sum of integer", format!("sum({})", self.expression(columns, Type::Int, 1)), Type::Int),
+            6 => ("sum of float", format!("sum({})", self.expression(columns, Type::Float, 1)), Type::Float),
+            7 => ("avg", format!("avg({})", self.expression(columns, Type::Float, 1)), Type::Inexact),
+            8 => ("min of number", format!("min({})", self.expression(columns, Type::Float, 1)), Type::Float),
+            9 => ("max of number", format!("max({})", self.expression(columns, Type::Int, 1)), Type::Int),
+            10 => ("min of text", format!("min({})", self.expression(columns, Type::Text, 1)), Type::Text),
+            11 => ("max of text", format!("max({})", self.expression(columns, Type::Text, 1)), Type::Text),
+            12 => ("min of time", format!("min({})", self.expression(columns, Type::Time, 1)), Type::Time),
+            13 => ("max of time", format!("max({})", self.expression(columns, Type::Time, 1)), Type::Time),
+            14 => ("max of boolean", format!("max({})", self.expression(columns, Type::Bool, 1)), Type::Bool),
+            15 => ("median", format!("median({})", self.expression(columns, Type::Int, 1)), Type::Int),
+            16 => ("bool_and", format!("bool_and({})", self.expression(columns, Type::Bool, 1)), Type::Bool),
+            17 => ("bool_or", format!("bool_or({})", self.expression(columns, Type::Bool, 1)), Type::Bool),
+            18 | 29 | 30 => match self.chance.below(3) {
+                0 => ("bit_and", format!("bit_and({})", self.expression(columns, Type::Int, 1)), Type::Int),
+                1 => ("bit_or", format!("bit_or({})", self.expression(columns, Type::Int, 1)), Type::Int),
+                _ => ("bit_xor", format!("bit_xor({})", self.expression(columns, Type::Int, 1)), Type::Int),
+            },
+            19 => ("stddev", format!("round(stddev({}), 6)", self.expression(columns, Type::Float, 1)), Type::Inexact),
+            20 => {
+                ("var_pop", format!("round(var_pop({}), 6)", self.expression(columns, Type::Float, 1)), Type::Inexact)
+            }
+            21 => ("sum(DISTINCT)", format!("sum(DISTINCT {})", self.expression(columns, Type::Int, 0)), Type::Int),
+            22 => {
+                ("array_agg", format!("array_sort(array_agg({}))", self.expression(columns, Type::Int, 0)), Type::Ints)
+            }
+            _ => {
+                let (a, b) = (self.expression(columns, Type::Float, 0), self.expression(columns, Type::Float, 0));
+                match self.chance.once_in(2) {
+                    true => ("covar_samp", format!("round(covar_samp({a}, {b}), 6)"), Type::Inexact),
+                    false => ("corr", format!("round(corr({a}, {b}), 6)"), Type::Inexact),
+                }
+            }
+        };
+        self.uses(construct);
+        // The filter belongs to the call, not to what is made of its result.
+        let outer = ["round(", "array_sort(", "CAST("].into_iter().find_map(|outer| call.strip_prefix(outer));
+        let call = match outer {
+            Some(_) if filter.is_empty() => call,
+            Some(_) => {
+                let depth_one = call.find('(').unwrap_or(0) + 1;
+                let end = call[depth_one..].rfind(')').map_or(call.len(), |_| matching(&call, depth_one));
+                format!("{}{filter}{}", &call[..end], &call[end..])
+            }
+            None => format!("{call}{filter}"),
+        };
+        (call, data)
+    }
+
+    fn distinct(&mut self, depth: usize) -> Relation {
+        let input = self.input(depth);
+        self.uses("DISTINCT");
+        let mut columns: Vec<Column> = input.columns.iter().filter(|_| self.chance.once_in(2)).cloned().collect();
+        if columns.is_empty() {
+            columns.push(input.columns[0].clone());
+        }
+        let shown = list(&columns, |column| column.name.clone());
+        let sql = format!("(SELECT DISTINCT {shown} FROM {} AS d)", input.sql);
+        Relation { sql, columns, event_time: false, updating: input.updating }
+    }
+
+    fn union(&mut self, depth: usize) -> Relation {
+        let (left, right) = (self.input(depth), self.input(depth));
+        self.uses("UNION ALL");
+        let types: Vec<Type> =
+            left.columns.iter().map(|column| column.data).filter(|data| *data != Type::Inexact).collect();
+        let types = if types.is_empty() { vec![Type::Int] } else { types };
+        let columns: Vec<Column> = types.iter().map(|&data| Column { name: self.fresh("c"), data }).collect();
+        let mut sides = Vec::new();
+        for side in [&left, &right] {
+            let mut shown = Vec::new();
+            for column in &columns {
+                shown.push(format!("{} AS {}", self.expression(&side.columns, column.data, 1), column.name));
+            }
+            sides.push(format!("SELECT {} FROM {} AS u", shown.join(", "), side.sql));
+        }
+        let sql = format!("({} UNION ALL {})", sides[0], sides[1]);
+        Relation { sql, columns, event_time: false, updating: left.updating || right.updating }
+    }
+
+    /// Columns of both sides that can be equal.
+    fn equality(&mut self, left: &Relation, right: &Relation) -> Option<String> {
+        let mut pairs = Vec::new();
+        for l in &left.columns {
+            for r in &right.columns {
+                if l.data == r.data && matches!(l.data, Type::Int | Type::Text | Type::Bool | Type::Time) {
+                    pairs.push(format!("l.{} = r.{}", l.name, r.name));
+                }
+            }
+        }
+        if pairs.is_empty() {
+            return None;
+        }
+        let first = self.chance.pick(&pairs).clone();
+        let second = self.chance.once_in(3).then(|| self.chance.pick(&pairs).clone());
+        Some(match second {
+            Some(second) if second != first => format!("{first} AND {second}"),
+            _ => first,
+        })
+    }
+
+    fn joined(&mut self, depth: usize) -> Relation {
+        self.joins -= 1;
+        let left = self.input(depth);
+        let right = if self.chance.once_in(4) { left.clone() } else { self.input(depth) };
+        let Some(on) = self.equality(&left, &right) else { return left };
+        if left.sql == right.sql {
+            self.uses("self join");
+        }
+        if left.updating || right.updating {
+            self.uses("retractions into a join");
+        }
+        let (construct, join) = *self.chance.pick(&[
+            ("inner join", "JOIN"),
+            ("left join", "LEFT JOIN"),
+            ("right join", "RIGHT JOIN"),
+            ("full join", "FULL JOIN"),
+        ]);
+        self.uses(construct);
+        let more = if self.chance.once_in(2) {
+            let (a, b) = (self.column(&left.columns, Type::Int), self.column(&right.columns, Type::Int));
+            match (a, b) {
+                (Some(a), Some(b)) => {
+                    self.uses(match construct {
+                        "inner join" => "inner join with more than equalities",
+                        _ => "outer join with more than equalities",
+                    });
+                    format!(" AND l.{a} <= r.{b}")
+                }
+                _ => String::new(),
+            }
+        } else {
+            String::new()
+        };
+        let some = |columns: &[Column], chance: &mut Chance| -> Vec<Column> {
+            let kept: Vec<Column> = columns.iter().filter(|_| !chance.once_in(3)).cloned().collect();
+            if kept.is_empty() { columns[..1].to_vec() } else { kept }
+        };
+        let (of_left, of_right) = (some(&left.columns, self.chance), some(&right.columns, self.chance));
+        let (left_sql, mut columns) = self.renamed("l", &of_left);
+        let (right_sql, of_right) = self.renamed("r", &of_right);
+        columns.extend(of_right);
+        let sql =
+            format!("(SELECT {left_sql}, {right_sql} FROM {} AS l {join} {} AS r ON {on}{more})", left.sql, right.sql);
+        let updating = left.updating || right.updating || construct != "inner join";
+        Relation { sql, columns, event_time: false, updating }
+    }
+
+    fn exists(&mut self, depth: usize) -> Relation {
+        self.joins = self.joins.saturating_sub(1);
+        let (left, right) = (self.input(depth), self.input(depth));
+        let Some(on) = self.equality(&left, &right) else { return left };
+        let (construct, not) = *self.chance.pick(&[("EXISTS", ""), ("NOT EXISTS", "NOT ")]);
+        self.uses(construct);
+        if left.updating || right.updating {
+            self.uses("retractions into a join");
+        }
+        let (shown, columns) = self.renamed("l", &left.columns);
+        let sql = format!(
+            "(SELECT {shown} FROM {} AS l WHERE {not}EXISTS (SELECT 1 FROM {} AS r WHERE {on}))",
+            left.sql, right.sql
+        );
+        Relation { sql, columns, event_time: false, updating: left.updating || right.updating || !not.is_empty() }
+    }
+
+    fn ranked(&mut self, depth: usize) -> Relation {
+        let input = self.input(depth);
+        if input.updating {
+            self.uses("retractions into a rank");
+        }
+        let sortable: Vec<&Column> = input.columns.iter().filter(|column| column.data != Type::Ints).collect();
+        if sortable.is_empty() {
+            return input;
+        }
+        let (construct, function) =
+            *self.chance.pick(&[("row_number", "row_number()"), ("rank", "rank()"), ("dense_rank", "dense_rank()")]);
+        self.uses(construct);
+        let mut order: Vec<&str> = vec![self.chance.pick(&sortable).name.as_str()];
+        if construct == "row_number" {
+            // Among equals the batch engine takes any.
+            order.extend(sortable.iter().map(|column| column.name.as_str()));
+        }
+        let order = order.iter().map(|column| format!("{column}{}", self.chance.pick(&["", " DESC", " NULLS FIRST"])));
+        let order = order.collect::<Vec<_>>().join(", ");
+        let partition = match self.chance.once_in(3) {
+            true => String::new(),
+            false => format!("PARTITION BY {} ", self.chance.pick(&sortable).name),
+        };
+        let name = self.fresh("c");
+        let (shown, mut columns) = self.renamed("q", &input.columns);
+        let top = if self.chance.once_in(2) {
+            self.uses("top n");
+            format!(" WHERE {name} <= {}", 1 + self.chance.below(3))
+        } else {
+            String::new()
+        };
+        let outer = list(&columns, |column| column.name.clone());
+        let ranks = if self.chance.once_in(2) || !top.is_empty() && self.chance.once_in(2) {
+            String::new()
+        } else {
+            columns.push(Column { name: self.fresh("c"), data: Type::Int });
+            format!(", CAST({name} AS BIGINT) AS {}", columns[columns.len() - 1].name)
+        };
+        let sql = format!(
+            "(SELECT {outer}{ranks} FROM (SELECT {shown}, {function} OVER ({partition}ORDER BY {order}) AS {name} FROM {} AS q) AS o{top})",
+            input.sql
+        );
+        Relation { sql, columns, event_time: false, updating: true }
+    }
+
+    /// Functions over ordered rows. Among equals the batch engine takes any order, so that all columns are in it.
+    fn over(&mut self, depth: usize) -> Relation {
+        let input = self.input(depth);
+        let sortable: Vec<&Column> = input.columns.iter().filter(|column| column.data != Type::Ints).collect();
+        if sortable.is_empty() {
+            return input;
+        }
+        let order = list(&sortable, |column| {
+            format!("{}{}", column.name, if column.data == Type::Time { " DESC" } else { "" })
+        });
+        let partition = match self.chance.once_in(3) {
+            true => String::new(),
+            false => format!("PARTITION BY {} ", self.chance.pick(&sortable).name),
+        };
+        let (shown, mut columns) = self.renamed("q", &input.columns);
+        let mut calls = String::new();
+        for _ in 0..1 + self.chance.below(2) {
+            let n = self.expression(&input.columns, Type::Int, 0);
+            let frame = "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING";
+            let (construct, call, frame) = match self.chance.below(7) {
+                0 => ("lag() OVER", format!("lag({n})"), ""),
+                1 => ("lead() OVER", format!("lead({n}, 2, 0)"), ""),
+                2 => ("first_value() OVER", format!("first_value({n})"), ""),
+                3 => ("last_value() OVER", format!("last_value({n})"), frame),
+                4 => ("nth_value() OVER", format!("nth_value({n}, 2)"), ""),
+                5 => ("ntile() OVER", "ntile(3)".to_owned(), ""),
+                _ => ("running sum", format!("sum({n})"), "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW"),
+            };
+            self.uses(construct);
+            let name = self.fresh("c");
+            calls.push_str(&format!(", CAST({call} OVER ({partition}ORDER BY {order} {frame}) AS BIGINT) AS {name}"));
+            columns.push(Column { name, data: Type::Int });
+        }
+        let sql = format!("(SELECT {shown}{calls} FROM {} AS q)", input.sql);
+        Relation { sql, columns, event_time: false, updating: true }
+    }
+
+    fn unnested(&mut self, depth: usize) -> Relation {
+        let input = self.input(depth);
+        self.uses("unnest");
+        let (shown, mut columns) = self.renamed("e", &input.columns);
+        let element = self.fresh("c");
+        let ints: Vec<&Column> = input.columns.iter().filter(|column| column.data == Type::Ints).collect();
+        let values = match ints.first() {
+            Some(column) => column.name.clone(),
+            None => {
+                let (a, b) =
+                    (self.expression(&input.columns, Type::Int, 1), self.expression(&input.columns, Type::Int, 1));
+                format!("[{a}, {b}, 1]")
+            }
+        };
+        let sql = format!("(SELECT {shown}, unnest({values}) AS {element} FROM {} AS e)", input.sql);
+        columns.push(Column { name: element, data: Type::Int });
+        Relation { sql, columns, event_time: false, updating: input.updating }
+    }
+
+    fn column(&mut self, columns: &[Column], data: Type) -> Option<String> {
+        let of_type: Vec<&Column> = columns.iter().filter(|column| column.data == data).collect();
+        (!of_type.is_empty()).then(|| self.chance.pick(&of_type).name.clone())
+    }
+
+    /// A column of any type that has equality.
+    fn any(&mut self, columns: &[Column]) -> String {
+        let simple: Vec<&Column> = columns.iter().filter(|column| column.data != Type::Ints).collect();
+        if simple.is_empty() { "1".to_owned() } else { self.chance.pick(&simple).name.clone() }
+    }
+
+    fn expression(&mut self, columns: &[Column], data: Type, depth: usize) -> String {
+        let column = self.column(columns, data);
+        if let Some(column) = &column
+            && (depth == 0 || self.chance.once_in(2))
+        {
+            return column.clone();
+        }
+        if depth == 0 {
+            return self.constant(data);
+        }
+        if self.chance.once_in(6) {
+            self.uses("CASE");
+            let (then, otherwise) =
+                (self.expression(columns, data, depth - 1), self.expression(columns, data, depth - 1));
+            return format!("CASE WHEN {} THEN {then} ELSE {otherwise} END", self.bool(columns, depth - 1));
+        }
+        let part = |grammar: &mut Self, data| grammar.expression(columns, data, depth - 1);
+        match data {
+            Type::Int => match self.chance.below(6) {
+                0 => format!("({} + {})", part(self, Type::Int), part(self, Type::Int)),
+                1 => format!("({} - {})", part(self, Type::Int), part(self, Type::Int)),
+                2 => format!("abs({} % 7)", part(self, Type::Int)),
+                3 => {
+                    self.uses("nullif");
+                    format!("nullif({}, 1)", part(self, Type::Int))
+                }
+                4 => {
+                    self.uses("coalesce");
+                    format!("coalesce({}, 0)", part(self, Type::Int))
+                }
+                _ => {
+                    self.uses("text functions");
+                    format!("CAST(length({}) AS BIGINT)", part(self, Type::Text))
+                }
+            },
+            Type::Float | Type::Inexact => match self.chance.below(4) {
+                0 => format!("({} + {})", part(self, Type::Float), part(self, Type::Float)),
+                1 => format!("({} * 0.5)", part(self, Type::Float)),
+                2 => {
+                    self.uses("CAST");
+                    format!("CAST({} AS DOUBLE)", part(self, Type::Int))
+                }
+                _ => format!("coalesce({}, 1.5)", part(self, Type::Float)),
+            },
+            Type::Text => match self.chance.below(5) {
+                0 => format!("({} || {})", part(self, Type::Text), part(self, Type::Text)),
+                1 => {
+                    self.uses("text functions");
+                    format!("upper({})", part(self, Type::Text))
+                }
+                2 => format!("concat({}, '-')", part(self, Type::Text)),
+                3 => format!("substr({}, 1, 1)", part(self, Type::Text)),
+                _ => {
+                    self.uses("CAST");
+                    format!("CAST({} AS TEXT)", part(self, Type::Int))
+                }
+            },
+            Type::Bool => self.bool(columns, depth),
+            Type::Time => match self.chance.below(2) {
+                0 => {
+                    self.uses("date_trunc");
+                    format!("date_trunc('minute', {})", part(self, Type::Time))
+                }
+                _ => {
+                    self.uses("interval arithmetic");
+                    format!("({} + INTERVAL '10 seconds')", part(self, Type::Time))
+                }
+            },
+            Type::Ints => self.constant(data),
+        }
+    }
+
+    fn constant(&mut self, data: Type) -> String {
+        match data {
+            Type::Int => self.chance.below(5).to_string(),
+            Type::Float | Type::Inexact => self.chance.pick(&["0.5", "2.25"]).to_string(),
+            Type::Text => self.chance.pick(&["'a'", "'b'", "''"]).to_string(),
+            Type::Bool => self.chance.pick(&["true", "false"]).to_string(),
+            Type::Time => "CAST('2025-09-01T12:00:30' AS TIMESTAMP)".to_owned(),
+            Type::Ints => "[1, 2]".to_owned(),
+        }
+    }
+
+    fn bool(&mut self, columns: &[Column], depth: usize) -> String {
+        if depth > 0 && self.chance.once_in(4) {
+            let (a, b) = (self.bool(columns, depth - 1), self.bool(columns, depth - 1));
+            return match self.chance.below(3) {
+                0 => format!("({a} AND {b})"),
+                1 => format!("({a} OR {b})"),
+                _ => format!("(NOT {a})"),
+            };
+        }
+        if let Some(column) = self.column(columns, Type::Bool)
+            && self.chance.once_in(5)
+        {
+            return column;
+        }
+        match self.chance.below(6) {
+            0 => {
+                self.uses("IS NULL");
+                format!("({} IS {}NULL)", self.any(columns), self.chance.pick(&["", "NOT "]))
+            }
+            1 => {
+                self.uses("IN");
+                format!("({} IN ('a', 'B'))", self.expression(columns, Type::Text, 0))
+            }
+            2 => {
+                self.uses("LIKE");
+                format!("({} LIKE '%b%')", self.expression(columns, Type::Text, 0))
+            }
+            3 => {
+                self.uses("IS DISTINCT FROM");
+                let (a, b) = (self.expression(columns, Type::Int, 0), self.expression(columns, Type::Int, 0));
+                format!("({a} IS DISTINCT FROM {b})")
+            }
+            _ => {
+                self.uses("column comparison");
+                let data = *self.chance.pick(&[Type::Int, Type::Text, Type::Float, Type::Time]);
+                let (a, b) = (self.expression(columns, data, 0), self.expression(columns, data, 0));
+                format!("({a} {} {b})", self.chance.pick(&["=", "<", ">=", "<>"]))
+            }
+        }
+    }
+}
+
+/// Where the call that begins at `from` ends: behind its closing parenthesis.
+fn matching(sql: &str, from: usize) -> usize {
+    let mut depth = 0;
+    for (index, letter) in sql.char_indices().skip_while(|(index, _)| *index < from) {
+        match letter {
+            '(' => depth += 1,
+            ')' => {
+                depth -= 1;
+                if depth == 0 {
+                    return index + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    sql.len()
+}
