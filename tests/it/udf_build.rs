@@ -63,7 +63,8 @@ fn a_function_is_begun_built_and_called() {
     assert_eq!(asked, format!("version,loud\n{identity},QUIET\n"));
     let listed: Value =
         serde_json::from_str(&folder.chalk(&["udf", "list", "-f", "json"]).done()).expect("a line of JSON");
-    assert_eq!((&listed["state"], &listed["used"][0]), (&"in a worker process".into(), &"answers".into()), "{listed}");
+    let told = (listed["state"].as_str(), listed["used"][0].as_str());
+    assert_eq!(told, (Some("in a worker process"), Some("answers")), "{listed}");
 
     // Another source is another function: it is built beside the first, which is not lost.
     let first = folder.read("udfs/louder.rs");

@@ -2,10 +2,11 @@
 
 use crate::loadable::{Loadable, arguments, call, scalar};
 use crate::program::{Folder, udf_target};
-use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, Int64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use serde_json::Value;
+use std::ffi::OsString;
 use std::sync::Arc;
 
 /// A generator of numbers (Marsaglia's xorshift).
@@ -66,7 +67,7 @@ fn homework() -> (Vec<String>, Vec<String>) {
 #[test]
 fn native_and_loaded_graders_are_the_same() {
     let loadable = Loadable::build(&udf_target());
-    let worker = [env!("CARGO_BIN_EXE_chalk-under-test").into(), "udf-worker".into()];
+    let worker: [OsString; 2] = [env!("CARGO_BIN_EXE_chalk-under-test").into(), "udf-worker".into()];
     let in_process = loadable.load("isolation = 'in_process'", &worker);
     let isolated = loadable.load("", &worker);
     let native = chalk_cli::graders();

@@ -2,7 +2,7 @@
 
 use crate::Wanted;
 use crate::loadable::{Loadable, arguments, call, scalar};
-use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, Int64Array, StringArray};
 use chalk_udf_host::Loaded;
 use datafusion::logical_expr::ScalarUDF;
 use std::ffi::OsString;

@@ -192,6 +192,8 @@ fn spawn(program: &[&OsStr]) -> io::Result<(Child, UnixStream, File)> {
     let mut command = Command::new(name);
     command.args(arguments).stdin(Stdio::from(OwnedFd::from(theirs)));
     command.stdout(Stdio::from(printed.try_clone()?)).stderr(Stdio::from(printed.try_clone()?));
+    // What a function gives depends on its arguments alone; and the host's secrets are none of its business.
+    command.env_clear();
     // Ctrl-C in the terminal is for the host, which finishes what it has begun.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     Ok((command.spawn()?, ours, printed))
