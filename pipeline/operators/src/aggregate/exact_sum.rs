@@ -91,7 +91,7 @@ impl ExactSum {
 
     /// Forgets everything but keeps its memory.
     pub(crate) fn clear(&mut self) {
-        self.count = 0;
+        (self.count, self.low) = (0, 0);
         self.limbs.clear();
         self.special = None;
     }
