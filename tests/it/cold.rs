@@ -23,7 +23,7 @@ const SCHEMA: &str = r#"[{"type": "record", "name": "Paid", "event_type": "paid"
     {"name": "number", "type": "long"},
     {"name": "cents", "type": "long"}]}]"#;
 
-/// A view of groups, and one over them of which groups come and go.
+/// A view of groups, and one over them of which groups come and go; a join of both, and ranks, whose every row comes and goes.
 const SQL: &str = "
 CREATE TABLE payments (customer TEXT NOT NULL, number BIGINT NOT NULL, cents BIGINT NOT NULL)
 WITH (connector = 'log', topic = 'payments', format = 'json');
@@ -33,6 +33,13 @@ SELECT customer, count(*) AS payments, sum(cents) AS cents, max(number) AS last 
 
 CREATE MATERIALIZED VIEW sizes AS
 SELECT payments, count(*) AS customers, avg(cents) AS mean FROM customers GROUP BY payments;
+
+CREATE MATERIALIZED VIEW shares AS
+SELECT number, customer, cents, total, row_number() OVER (PARTITION BY customer ORDER BY cents DESC, number) AS place
+FROM (
+  SELECT p.number, p.customer, p.cents, c.cents AS total
+  FROM payments p LEFT JOIN (SELECT customer, cents FROM customers WHERE payments > 1) c ON p.customer = c.customer
+);
 ";
 
 fn folder() -> Folder {

@@ -28,6 +28,7 @@
 
 mod aggregate;
 mod build;
+mod copies;
 pub mod exchange;
 mod filter;
 mod interner;

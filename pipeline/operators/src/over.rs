@@ -17,7 +17,7 @@ mod tests;
 use crate::output::{Output, on_time};
 use crate::partitions::{Ordered, Partitions};
 use crate::state::SavedState;
-use crate::{Operator, OperatorError, Step, StepTime};
+use crate::{Operator, OperatorError, Spill, Step, StepTime};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use chalk_event::ChangeBatch;
@@ -40,7 +40,8 @@ pub(crate) struct OverOperator {
 impl OverOperator {
     /// The operator of a node whose input has this schema.
     pub(crate) fn new(over: &Over, input: &SchemaRef, output: Output) -> Result<Self, OperatorError> {
-        let partitions = Partitions::new(&over.partition, &over.order, input).map_err(|error| output.arrow(error))?;
+        let partitions =
+            Partitions::new(&over.partition, &over.order, input, &output).map_err(|error| output.arrow(error))?;
         let (input, functions) = (Arc::clone(input), over.functions.clone());
         Ok(Self { output, input, functions, whole: over.whole, partitions })
     }
@@ -86,6 +87,10 @@ impl Operator for OverOperator {
             return Ok(on_time(output.nothing()));
         }
         Ok(on_time(output.consolidated(output.concat(&changes)?)?))
+    }
+
+    fn spill(&mut self) -> Option<&mut dyn Spill> {
+        (!self.whole).then_some(&mut self.partitions)
     }
 
     fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {

@@ -1,6 +1,10 @@
 //! Rows by partition, each partition's in an order: what ranks and functions over ordered rows keep.
 
+mod cold;
+
+use crate::copies::Copies;
 use crate::interner::Interner;
+use crate::output::Output;
 use crate::row_codec::{KeyCodec, RowCodec};
 use arrow::array::ArrayRef;
 use arrow::compute::SortOptions;
@@ -14,10 +18,11 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Rows by partition.
+/// Rows by partition; partitions can leave memory.
 #[derive(Debug)]
 pub(crate) struct Partitions {
     // Configuration.
+    output: Output,
     partition: KeyCodec,
     order: RowCodec,
     order_columns: Vec<usize>,
@@ -25,7 +30,16 @@ pub(crate) struct Partitions {
     // State: by partition id, its rows in order.
     ids: Interner,
     ordered: Vec<Ordered>,
+    /// Of all rows, about.
+    row_bytes: usize,
+    steps: u64,
+    /// By partition id: the last step that touched it.
+    touched_in: Vec<u64>,
+    copies: Copies,
 }
+
+/// What a row takes beside its bytes, about: its entry in a tree, and an allocation.
+const ROW_BYTES: usize = 64;
 
 /// A row in its partition's order: the encoding of what it is sorted by, then that of all its columns. Neither can be the
 /// prefix of another, so the bytes compare like the pair.
@@ -49,6 +63,11 @@ impl Place {
         &self.bytes
     }
 
+    /// About so many bytes.
+    fn memory(&self) -> usize {
+        self.bytes.len() + ROW_BYTES
+    }
+
     /// What it is sorted by.
     pub(crate) fn sort(&self) -> &[u8] {
         &self.bytes[..self.sort_len]
@@ -62,19 +81,29 @@ impl Place {
 
 impl Partitions {
     /// No rows as yet of an input with this schema.
-    pub(crate) fn new(partition: &[usize], order: &[SortColumn], input: &SchemaRef) -> Result<Self, ArrowError> {
+    pub(crate) fn new(
+        partition: &[usize],
+        order: &[SortColumn],
+        input: &SchemaRef,
+        output: &Output,
+    ) -> Result<Self, ArrowError> {
         let types: Vec<&DataType> = input.fields().iter().map(|field| field.data_type()).collect();
         let sort = order.iter().map(|by| {
             let options = SortOptions { descending: by.descending, nulls_first: by.nulls_first };
             SortField::new_with_options(types[by.column].clone(), options)
         });
         Ok(Self {
+            output: output.clone(),
             partition: KeyCodec::new(partition, &types)?,
             order: RowCodec::sorted(sort.collect())?,
             order_columns: order.iter().map(|by| by.column).collect(),
             rows: RowCodec::new(types.iter().copied())?,
             ids: Interner::default(),
             ordered: Vec::new(),
+            row_bytes: 0,
+            steps: 0,
+            touched_in: Vec::new(),
+            copies: Copies::default(),
         })
     }
 
@@ -96,11 +125,21 @@ impl Partitions {
             let place = Place { bytes: [sort, rows.row(row)].concat().into_boxed_slice(), sort_len: sort.len() };
             *deltas[delta].1.entry(place).or_default() += input.weight(row);
         }
-        self.ordered.resize_with(self.ids.len(), Ordered::new);
-        for (_, delta) in &mut deltas {
+        self.reserve();
+        self.steps += 1;
+        for (partition, delta) in &mut deltas {
+            self.touched_in[*partition as usize] = self.steps;
             delta.retain(|_, weight| *weight != 0);
         }
         Ok(deltas)
+    }
+
+    /// Makes room for all partition ids.
+    fn reserve(&mut self) {
+        let count = self.ids.len();
+        self.ordered.resize_with(count, Ordered::new);
+        self.touched_in.resize(count, 0);
+        self.copies.reserve(count);
     }
 
     /// The rows of a partition.
@@ -118,11 +157,13 @@ impl Partitions {
         for (place, weight) in delta {
             match ordered.get_mut(place.bytes()) {
                 None => {
+                    self.row_bytes += place.memory();
                     ordered.insert(place.clone(), *weight);
                 }
                 Some(sum) => {
                     *sum += weight;
                     if *sum == 0 {
+                        self.row_bytes -= place.memory();
                         ordered.remove(place.bytes());
                     }
                 }
@@ -133,14 +174,19 @@ impl Partitions {
     /// Gives back the ids of partitions that have no row any longer; with `whole`, of all that a step has touched, with their rows.
     pub(crate) fn free(&mut self, deltas: &[(u32, Ordered)], whole: bool) {
         for (partition, _) in deltas {
-            let ordered = &mut self.ordered[*partition as usize];
             if whole {
-                ordered.clear();
+                self.clear(*partition);
             }
-            if ordered.is_empty() {
+            if self.ordered[*partition as usize].is_empty() {
+                self.copies.released(*partition, &self.ids);
                 self.ids.release(*partition);
             }
         }
+    }
+
+    fn clear(&mut self, partition: u32) {
+        let rows = std::mem::take(&mut self.ordered[partition as usize]);
+        self.row_bytes -= rows.keys().map(Place::memory).sum::<usize>();
     }
 
     /// Takes changes that came in back.

@@ -18,7 +18,7 @@ mod tests;
 use crate::output::{Output, on_time};
 use crate::partitions::{Ordered, Partitions, Place};
 use crate::state::SavedState;
-use crate::{Operator, OperatorError, Step, StepTime};
+use crate::{Operator, OperatorError, Spill, Step, StepTime};
 use arrow::array::{ArrayRef, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use chalk_event::ChangeBatch;
@@ -105,7 +105,8 @@ impl<'a> Ranked<'a> {
 impl RankOperator {
     /// The operator of a node whose input has this schema.
     pub(crate) fn new(rank: &Rank, input: &SchemaRef, output: Output) -> Result<Self, OperatorError> {
-        let partitions = Partitions::new(&rank.partition, &rank.order, input).map_err(|error| output.arrow(error))?;
+        let partitions =
+            Partitions::new(&rank.partition, &rank.order, input, &output).map_err(|error| output.arrow(error))?;
         Ok(Self { output, functions: rank.functions.clone(), whole: rank.whole, partitions })
     }
 
@@ -136,6 +137,10 @@ impl Operator for RankOperator {
         let changes = self.changes(ranked)?;
         self.partitions.free(&deltas, self.whole);
         Ok(on_time(changes))
+    }
+
+    fn spill(&mut self) -> Option<&mut dyn Spill> {
+        (!self.whole).then_some(&mut self.partitions)
     }
 
     fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {

@@ -1,7 +1,7 @@
 //! The graph with its operators: stage by stage, each stage sharded over cores by key.
 
 use crate::checkpoint::{CheckpointError, Inputs, is_reread};
-use crate::cold::{ColdGroups, Held, Scratch};
+use crate::cold::{ColdGroups, Held, Scratch, bring_back};
 use crate::error::RuntimeError;
 use crate::refused::Refused;
 use crate::schedule::{Schedule, StepInput};
@@ -200,12 +200,13 @@ impl Dataflow {
         node: NodeId,
         port: usize,
         batch: &ChangeBatch,
-    ) -> Result<(), OperatorError> {
-        let Self { graph, stages, .. } = self;
+    ) -> Result<(), CheckpointError> {
+        let Self { graph, stages, cold, .. } = self;
         let Stage::Sharded { keys, shards } = &mut stages[node.0] else { return Ok(()) };
         let (keys, shards) = (keys.as_slice(), shards.as_mut_slice());
         let inputs = graph.node(node).inputs.iter().map(|&input| graph.node(input).schema.clone()).collect();
-        Restoring { id: node, node: &graph.node(node).name, inputs, keys, shards, cold: None }.inputs(port, batch)
+        let cold = cold.as_ref();
+        Restoring { id: node, node: &graph.node(node).name, inputs, keys, shards, cold }.inputs(port, batch)
     }
 
     pub(crate) fn graph(&self) -> &Graph {
@@ -287,21 +288,30 @@ impl Restoring<'_> {
         }
         let mut pairs = self.shards.iter_mut().zip(&parts);
         pairs.try_for_each(|(shard, groups)| shard.restore(SavedState::Groups(groups)))?;
-        if let Some(cold) = self.cold {
-            cold.lock().unwrap_or_else(PoisonError::into_inner).shrink(&mut [(self.id, &mut *self.shards)])?;
-        }
-        Ok(())
+        self.shrink()
     }
 
-    /// Gives changes that came in at a port to the shards that own their keys.
-    pub(crate) fn inputs(&mut self, port: usize, batch: &ChangeBatch) -> Result<(), OperatorError> {
+    /// Gives changes that came in at a port to the shards that own their keys. Those that are too many for memory leave it again.
+    pub(crate) fn inputs(&mut self, port: usize, batch: &ChangeBatch) -> Result<(), CheckpointError> {
         let node = self.node.to_owned();
         let parts = exchange::split(batch, &self.keys[port], self.shards.len())
             .map_err(|source| OperatorError::Arrow { node, source })?;
+        let lock = |cold: &'_ Mutex<ColdGroups>| cold.lock().unwrap_or_else(PoisonError::into_inner).runs().clone();
+        let runs = self.cold.map(lock).filter(|runs| !runs.runs().is_empty());
         for (shard, part) in self.shards.iter_mut().zip(parts) {
             let mut inputs: Vec<ChangeBatch> = self.inputs.iter().cloned().map(ChangeBatch::empty).collect();
             inputs[port] = part;
+            if let Some(runs) = &runs {
+                bring_back::<CheckpointError>(runs, self.id, &mut **shard, &inputs)?;
+            }
             shard.restore(SavedState::Inputs(&inputs))?;
+        }
+        self.shrink()
+    }
+
+    fn shrink(&mut self) -> Result<(), CheckpointError> {
+        if let Some(cold) = self.cold {
+            cold.lock().unwrap_or_else(PoisonError::into_inner).shrink(&mut [(self.id, &mut *self.shards)])?;
         }
         Ok(())
     }

@@ -198,7 +198,7 @@ impl Running<'_> {
                 if let Some(cold) = self.input.cold.filter(|cold| !cold.runs().is_empty()) {
                     let pairs = shards.par_iter_mut().zip(parts.par_iter());
                     let back = |(shard, inputs): (&mut Box<dyn Operator>, &Inputs)| {
-                        bring_back(cold, NodeId(index), &mut **shard, inputs)
+                        bring_back::<RuntimeError>(cold, NodeId(index), &mut **shard, inputs)
                     };
                     pool.install(|| pairs.try_for_each(back))?;
                 }

@@ -26,6 +26,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 
+use crate::copies::Copies;
 use crate::interner::Interner;
 use crate::output::{Output, on_time};
 use crate::row_codec::{KeyCodec, RowCodec};
@@ -38,7 +39,6 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use chalk_event::{ChangeBatch, Weights};
 use chalk_graph::{Aggregate, AggregateCall};
-use cold::Copies;
 use panes::Panes;
 
 /// Groups rows by key and aggregates each group.

@@ -55,6 +55,11 @@ impl Bucket {
         }
     }
 
+    /// Lets go of all rows.
+    pub(super) fn clear(&mut self, rows: &mut Rows) {
+        std::mem::take(self).iter().for_each(|(slot, _)| rows.release(slot));
+    }
+
     /// Whether there is no row.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)

@@ -14,15 +14,17 @@
 //! ```
 
 mod bucket;
+mod cold;
 mod rows;
 mod side;
 #[cfg(test)]
 mod tests;
 
+use crate::copies::Copies;
 use crate::interner::Interner;
 use crate::output::{Output, on_time};
 use crate::state::SavedState;
-use crate::{Operator, OperatorError, Step, StepTime};
+use crate::{Operator, OperatorError, Spill, Step, StepTime};
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -42,6 +44,10 @@ pub(crate) struct JoinOperator {
     keys: Interner,
     left: Side,
     right: Side,
+    steps: u64,
+    /// By key id: the last step that touched it.
+    touched_in: Vec<u64>,
+    copies: Copies,
 }
 
 /// Which side's rows are meant.
@@ -65,7 +71,17 @@ impl JoinOperator {
         };
         let left = Side::new(left_alone, &join.left_keys, left).map_err(|error| output.arrow(error))?;
         let right = Side::new(right_alone, &join.right_keys, right).map_err(|error| output.arrow(error))?;
-        Ok(Self { output, pairs, right_columns: pairs, keys: Interner::default(), left, right })
+        Ok(Self {
+            output,
+            pairs,
+            right_columns: pairs,
+            keys: Interner::default(),
+            left,
+            right,
+            steps: 0,
+            touched_in: Vec::new(),
+            copies: Copies::default(),
+        })
     }
 }
 
@@ -86,6 +102,10 @@ impl Operator for JoinOperator {
         Ok(on_time(self.output.consolidated(self.output.concat(&changes)?)?))
     }
 
+    fn spill(&mut self) -> Option<&mut dyn Spill> {
+        Some(self)
+    }
+
     fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {
         let SavedState::Inputs(inputs) = state else { return Err(state.misplaced(&self.output)) };
         let (left, right) = (self.output.port(inputs, 0)?, self.output.port(inputs, 1)?);
@@ -97,8 +117,7 @@ impl JoinOperator {
     fn put_back(&mut self, left: &ChangeBatch, right: &ChangeBatch) -> Result<(), ArrowError> {
         let left = self.left.delta(left, &mut self.keys)?;
         let right = self.right.delta(right, &mut self.keys)?;
-        self.left.state.resize_with(self.keys.len(), Default::default);
-        self.right.state.resize_with(self.keys.len(), Default::default);
+        self.touch(&left, &right);
         self.left.apply(&left)?;
         self.right.apply(&right)?;
         self.free(&left, &right);
@@ -108,8 +127,7 @@ impl JoinOperator {
     fn join(&mut self, left: &ChangeBatch, right: &ChangeBatch) -> Result<Vec<Chunk>, ArrowError> {
         let left = self.left.delta(left, &mut self.keys)?;
         let right = self.right.delta(right, &mut self.keys)?;
-        self.left.state.resize_with(self.keys.len(), Default::default);
-        self.right.state.resize_with(self.keys.len(), Default::default);
+        self.touch(&left, &right);
         // Of inserts alone follow inserts alone, so far as no row is given for want of a partner.
         let only_inserts = [&left, &right].iter().all(|delta| *delta.batch.weights() == Weights::Inserts);
         let mut chunks = Chunks { only_inserts, chunks: Vec::new() };
@@ -132,6 +150,23 @@ impl JoinOperator {
             self.free(&left, &right);
         }
         Ok(chunks.chunks)
+    }
+
+    /// Makes room for all keys, and notes that a step touches these.
+    fn touch(&mut self, left: &Delta<'_>, right: &Delta<'_>) {
+        self.reserve();
+        self.steps += 1;
+        for key in left.keys.iter().chain(&right.keys).flatten() {
+            self.touched_in[*key as usize] = self.steps;
+        }
+    }
+
+    fn reserve(&mut self) {
+        let count = self.keys.len();
+        self.left.state.resize_with(count, Default::default);
+        self.right.state.resize_with(count, Default::default);
+        self.touched_in.resize(count, 0);
+        self.copies.reserve(count);
     }
 
     fn sides(&self, of: Of) -> (&Side, &Side) {
@@ -230,6 +265,7 @@ impl JoinOperator {
     fn free(&mut self, left: &Delta<'_>, right: &Delta<'_>) {
         for key in left.distinct_keys().into_iter().chain(right.distinct_keys()) {
             if !self.left.has(key) && !self.right.has(key) {
+                self.copies.released(key, &self.keys);
                 self.keys.release(key);
             }
         }

@@ -40,8 +40,10 @@ pub(super) struct Rows {
     places: Vec<Place>,
     free_slots: Vec<u32>,
     small: Vec<u32>,
-    /// Chunks that lost rows since the last [`Rows::settle`].
+    /// Chunks that lost rows since the last [`Rows::tidy`].
     touched: Vec<u32>,
+    /// Of all chunks' columns, about.
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,8 @@ struct Chunk {
     /// The slot of each row.
     owners: Vec<u32>,
     live: usize,
+    /// Of its columns, about.
+    bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +76,7 @@ impl Rows {
             free_slots: Vec::new(),
             small: Vec::new(),
             touched: Vec::new(),
+            bytes: 0,
         }
     }
 
@@ -82,7 +87,7 @@ impl Rows {
 
     /// Takes columns of `count` rows, none of which is kept as yet; gives the chunk.
     pub(super) fn begin(&mut self, columns: &[ArrayRef], count: usize) -> u32 {
-        self.add(Chunk { columns: columns.to_vec(), owners: vec![NOBODY; count], live: 0 })
+        self.add(Chunk { columns: columns.to_vec(), owners: vec![NOBODY; count], live: 0, bytes: 0 })
     }
 
     fn add(&mut self, chunk: Chunk) -> u32 {
@@ -131,14 +136,25 @@ impl Rows {
 
     /// Ends what began with `new`: gives back what is not needed, and keeps chunks few.
     pub(super) fn settle(&mut self, new: u32) -> Result<(), ArrowError> {
+        self.settle_new(new);
+        self.tidy()
+    }
+
+    fn settle_new(&mut self, new: u32) {
         let chunk = &mut self.chunks[new as usize];
         if chunk.owners.len() < SMALL_ROWS {
             self.small.push(new);
         }
         if chunk.live > 0 {
             chunk.columns.iter_mut().for_each(let_go);
+            chunk.bytes = chunk.columns.iter().map(bytes_of).sum();
+            self.bytes += chunk.bytes;
         }
         self.touched.push(new);
+    }
+
+    /// Gives back what is not needed since rows were released.
+    pub(super) fn tidy(&mut self) -> Result<(), ArrowError> {
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
@@ -158,7 +174,7 @@ impl Rows {
     }
 
     fn remove(&mut self, id: u32) {
-        self.chunks[id as usize] = Chunk::default();
+        self.bytes -= std::mem::take(&mut self.chunks[id as usize]).bytes;
         self.free_chunks.push(id);
         self.small.retain(|&small| small != id);
     }
@@ -182,7 +198,9 @@ impl Rows {
         }
         ids.iter().for_each(|&id| self.remove(id));
         let live = owners.len();
-        let id = self.add(Chunk { columns, owners, live });
+        let bytes = columns.iter().map(bytes_of).sum();
+        self.bytes += bytes;
+        let id = self.add(Chunk { columns, owners, live, bytes });
         for (row, &owner) in self.chunks[id as usize].owners.iter().enumerate() {
             self.places[owner as usize] = Place { chunk: id, row: number(row) };
         }
@@ -229,6 +247,12 @@ impl Rows {
         (0..self.types.len()).map(column).collect()
     }
 
+    /// About so many bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        let slots = self.places.len() - self.free_slots.len();
+        self.bytes + slots * (size_of::<Place>() + size_of::<u32>())
+    }
+
     /// How many chunks there are.
     #[cfg(test)]
     pub(super) fn chunks(&self) -> usize {
@@ -242,6 +266,20 @@ fn let_go(column: &mut ArrayRef) {
     let held: usize = texts.data_buffers().iter().map(arrow::buffer::Buffer::capacity).sum();
     if held > TEXT_HELD_FREE && held > TEXT_HELD_MAX * used(texts) {
         *column = Arc::new(texts.gc());
+    }
+}
+
+/// About so many bytes of memory, for the rows of this column alone.
+fn bytes_of(column: &ArrayRef) -> usize {
+    let all = |offsets: &[i32]| offsets.last().zip(offsets.first()).map_or(0, |(end, start)| (end - start) as usize);
+    match column.data_type() {
+        DataType::Utf8View => size_of::<u128>() * column.len() + used(column.as_string_view()),
+        DataType::Utf8 => size_of::<i32>() * column.len() + all(column.as_string::<i32>().value_offsets()),
+        DataType::Boolean => column.len().div_ceil(8),
+        other => match other.primitive_width() {
+            Some(width) => width * column.len(),
+            None => column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()),
+        },
     }
 }
 

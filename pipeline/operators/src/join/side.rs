@@ -3,8 +3,9 @@
 use super::bucket::Bucket;
 use super::rows::Rows;
 use crate::interner::Interner;
-use crate::row_codec::KeyCodec;
+use crate::row_codec::{EncodedRows, KeyCodec, RowCodec};
 use crate::row_hash::RowHasher;
+use crate::state::put_i64;
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
@@ -42,6 +43,8 @@ pub(super) struct Side {
     key_columns: Vec<usize>,
     keys: KeyCodec,
     hasher: RowHasher,
+    /// For rows that leave memory.
+    codec: RowCodec,
     // State: by key id, the rows that have this key; and where they are.
     pub(super) state: Vec<Bucket>,
     rows: Rows,
@@ -64,6 +67,7 @@ impl Side {
             key_columns: key_columns.to_vec(),
             keys: KeyCodec::new(key_columns, &types.iter().collect::<Vec<_>>())?,
             hasher: RowHasher::new(&types)?,
+            codec: RowCodec::new(&types)?,
             state: Vec::new(),
             rows: Rows::new(types),
         })
@@ -110,6 +114,61 @@ impl Side {
     /// Columns of kept rows, by their slots.
     pub(super) fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
         self.rows.columns(slots)
+    }
+
+    /// The keys of rows.
+    pub(super) fn encode_keys(&self, batch: &ChangeBatch) -> Result<EncodedRows, ArrowError> {
+        self.keys.encode(batch.rows())
+    }
+
+    /// Appends to each key's bytes the rows of that key: how many (8 bytes), and of each its weight (8), its length (8), its bytes.
+    pub(super) fn encode(&self, keys: &[u32], states: &mut [Vec<u8>]) -> Result<(), ArrowError> {
+        let slots: Vec<u32> =
+            keys.iter().flat_map(|&key| self.state[key as usize].iter()).map(|(slot, _)| slot).collect();
+        let encoded = self.codec.encode(&self.rows.columns(&slots)?)?;
+        let mut row = 0;
+        for (&key, state) in keys.iter().zip(states) {
+            let bucket = &self.state[key as usize];
+            put_i64(state, bucket.iter().count() as i64);
+            for (_, weight) in bucket.iter() {
+                let bytes = encoded.row(row);
+                put_i64(state, weight);
+                put_i64(state, bytes.len() as i64);
+                state.extend_from_slice(bytes);
+                row += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes rows back: key, weight, bytes.
+    pub(super) fn bring_back(&mut self, rows: &[(u32, i64, &[u8])]) -> Result<(), ArrowError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns = self.codec.decode(rows.iter().map(|(_, _, bytes)| *bytes))?;
+        let hashes = self.hasher.hash(&columns, rows.len())?;
+        let chunk = self.rows.begin(&columns, rows.len());
+        for ((row, &(key, weight, _)), hash) in rows.iter().enumerate().zip(hashes) {
+            self.state[key as usize].add(hash, weight, &mut self.rows, chunk, row);
+        }
+        self.rows.settle(chunk)
+    }
+
+    /// Lets go of the rows of a key; [`Side::tidy`] gives back their memory.
+    pub(super) fn forget(&mut self, key: u32) {
+        self.state[key as usize].clear(&mut self.rows);
+    }
+
+    /// Gives back the memory of rows that were let go.
+    pub(super) fn tidy(&mut self) {
+        // What cannot be put together anew stays as it is.
+        let _ = self.rows.tidy();
+    }
+
+    /// About so many bytes, with `keys` keys.
+    pub(super) fn memory(&self, keys: usize) -> usize {
+        keys * size_of::<Bucket>() + self.rows.memory()
     }
 
     /// This side's columns where it has no row.

@@ -1,11 +1,11 @@
-//! Groups of aggregates that leave memory, and come back when a step needs them.
+//! Groups that leave memory, and come back when a step needs them: those of aggregates, keys of joins, partitions of ranks and of
+//! functions over ordered rows.
 
 use super::{ColdRuns, Held, Scratch, StateMemory, is_time};
 use crate::checkpoint::prefix;
-use crate::error::RuntimeError;
 use chalk_event::ChangeBatch;
 use chalk_graph::NodeId;
-use chalk_operators::{GroupState, Leaving, Operator, Spill};
+use chalk_operators::{GroupState, Leaving, Operator, OperatorError, Spill};
 use chalk_store::runs::{Change, OwnedValue, Run, RunError, RunSet, RunWriter};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,12 +33,12 @@ pub(crate) struct ColdGroups {
 pub(crate) type Shards<'a> = (NodeId, &'a mut [Box<dyn Operator>]);
 
 /// Gives an operator the groups that its next step needs.
-pub(crate) fn bring_back(
+pub(crate) fn bring_back<E: From<RunError> + From<OperatorError>>(
     runs: &RunSet,
     node: NodeId,
     operator: &mut dyn Operator,
     inputs: &[ChangeBatch],
-) -> Result<(), RuntimeError> {
+) -> Result<(), E> {
     let Some(operator) = operator.spill() else { return Ok(()) };
     let prefix = prefix(node, 0);
     let keys: Vec<Vec<u8>> = operator.missing(inputs)?.iter().map(|key| [&prefix[..], key].concat()).collect();

@@ -1,6 +1,6 @@
 //! State larger than memory: the cold tier.
 //!
-//! Under a limit, groups of aggregates and rows of views leave memory for sorted runs on disk. The runs are this run's alone: they are not
+//! Under a limit, groups of aggregates, keys of joins, partitions of ranks, and rows of views leave memory for sorted runs on disk. The runs are this run's alone: they are not
 //! synced for anybody's sake, and a start removes them. The log and the checkpoints say what is to last.
 //!
 //! ```text
@@ -17,11 +17,12 @@
 //! # With checkpoints
 //!
 //! A checkpoint is to have each group that changed since the one before. Groups that leave with changes are written into a run of their
-//! own, which the next checkpoint reads as well (`checkpoint/save.rs`), before the groups that are in memory: these are newer.
+//! own, which the next checkpoint reads as well (`checkpoint/save.rs`), before the groups that are in memory: these are newer. Of joins and
+//! ranks a checkpoint has what came in, which is kept apart until then.
 //!
 //! # What is not in the limit
 //!
-//! Joins, ranks, windows that close, and what the other parts of a server have.
+//! Windows that close, sessions, and what the other parts of a server have.
 
 mod groups;
 mod memory;
