@@ -434,3 +434,27 @@ fn write_run(part: &Part, storage: &dyn Storage, name: &str) -> Result<Run, RunE
     writer.finish()?;
     Run::open(storage, name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_the_manifest_is_noticed() {
+        let manifest = Manifest {
+            format: FORMAT,
+            covers: CommitSeq(7),
+            within: CommitSeq(6),
+            commit: 0x0011_2233_4455_6677,
+            values_of: BTreeSet::new(),
+            runs: vec!["0000000001.run".to_owned()],
+        };
+        let bytes = manifest.encode().expect("JSON");
+        assert_eq!(Manifest::decode(&bytes).expect("it was written").covers, CommitSeq(7));
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode(&damaged).is_none(), "bit {bit}");
+        }
+    }
+}

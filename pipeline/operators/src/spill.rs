@@ -22,7 +22,9 @@ use chalk_event::ChangeBatch;
 pub struct SpillMemory {
     /// About so many bytes, for all groups that are in memory.
     pub bytes: usize,
-    /// How many of these groups the next [`Operator::save`](crate::Operator::save) will give.
+    /// How many they are.
+    pub groups: usize,
+    /// How many of them the next [`Operator::save`](crate::Operator::save) will give.
     pub unsaved: usize,
 }
 

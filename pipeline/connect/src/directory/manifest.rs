@@ -163,3 +163,28 @@ impl Manifest {
         Ok(storage.replace(NAME, &self.encode()?)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chalk_store::memory::MemoryFiles;
+
+    #[test]
+    fn every_flipped_bit_is_noticed_in_the_list_and_in_its_parts() {
+        let files = MemoryFiles::new();
+        let mut manifest = Manifest::default();
+        for epoch in 1..=4 {
+            manifest.push(Entry::of(format!("{epoch}.json"), Epoch(epoch), "{}\n"), &files).expect("memory");
+        }
+        manifest.write(&files).expect("memory");
+        for name in [NAME.to_owned(), part_name(0)] {
+            assert!(Manifest::read_part(&files, &name).is_ok_and(|read| read.is_some()));
+            let bits = files.read(&name).expect("memory").expect("it was written").len() * 8;
+            for bit in 0..bits {
+                files.flip(&name, bit);
+                assert!(Manifest::read_part(&files, &name).is_err(), "bit {bit} of {name}");
+                files.flip(&name, bit);
+            }
+        }
+    }
+}

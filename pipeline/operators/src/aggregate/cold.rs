@@ -36,7 +36,7 @@ impl Spill for AggregateOperator {
         let fixed = 18 + accumulators.clone().map(|accumulator| accumulator.group_bytes()).sum::<usize>();
         let rows: usize = accumulators.map(|accumulator| accumulator.rows_bytes()).sum();
         let bytes = self.groups.bytes() + groups * fixed + rows + self.copies.bytes();
-        SpillMemory { bytes, unsaved: self.unsaved.count(groups) }
+        SpillMemory { bytes, groups, unsaved: self.unsaved.count(groups) }
     }
 
     fn coldest(&self, bytes: usize) -> Leaving {

@@ -61,7 +61,7 @@ impl Spill for JoinOperator {
         const FIXED: usize = 9;
         let sides = self.left.memory(self.keys.in_use()) + self.right.memory(self.keys.in_use());
         let bytes = self.keys.bytes() + self.keys.in_use() * FIXED + sides + self.copies.bytes();
-        SpillMemory { bytes, unsaved: 0 }
+        SpillMemory { bytes, groups: self.keys.in_use(), unsaved: 0 }
     }
 
     fn coldest(&self, bytes: usize) -> Leaving {

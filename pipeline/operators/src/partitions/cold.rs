@@ -71,7 +71,7 @@ impl Spill for Partitions {
         // The tree, the last step, whether it has a copy.
         const FIXED: usize = size_of::<Ordered>() + 9;
         let bytes = self.ids.bytes() + self.ids.in_use() * FIXED + self.row_bytes + self.copies.bytes();
-        SpillMemory { bytes, unsaved: 0 }
+        SpillMemory { bytes, groups: self.ids.in_use(), unsaved: 0 }
     }
 
     fn coldest(&self, bytes: usize) -> Leaving {

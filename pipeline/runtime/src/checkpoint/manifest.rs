@@ -123,3 +123,25 @@ pub(crate) fn fingerprint(graph: &Graph, identity: &str) -> String {
     }
     format!("{:016x}", hash_key(text.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chalk_store::memory::MemoryFiles;
+
+    #[test]
+    fn it_comes_back_and_every_flipped_bit_is_noticed() {
+        let files = MemoryFiles::new();
+        let mut manifest = Manifest::new("0011223344556677".to_owned());
+        manifest.watermarks = BTreeMap::from([(0, -1), (109, 1_000_000_000)]);
+        manifest.runs = vec![manifest.next_name(), manifest.next_name()];
+        manifest.write(&files).expect("memory");
+        assert_eq!(Manifest::read(&files).expect("memory"), Some(manifest));
+        let bits = files.read(MANIFEST).expect("memory").expect("it was written").len() * 8;
+        for bit in 0..bits {
+            files.flip(MANIFEST, bit);
+            assert!(Manifest::read(&files).is_err(), "bit {bit}");
+            files.flip(MANIFEST, bit);
+        }
+    }
+}

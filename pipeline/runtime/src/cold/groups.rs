@@ -128,13 +128,32 @@ impl ColdGroups {
     /// Lets groups of about so many bytes leave, of `here` that there are.
     fn evict(&mut self, nodes: &mut [Shards<'_>], here: usize, bytes: usize) -> Result<(), RunError> {
         let part = bytes as f64 / here as f64;
-        let coldest = |spill: &mut dyn Spill| spill.coldest((spill.memory().bytes as f64 * part) as usize);
-        let leaving: Vec<(NodeId, Vec<Leaving>)> = nodes
-            .iter_mut()
-            .map(|(node, shards)| (*node, shards.iter_mut().filter_map(|shard| shard.spill()).map(coldest).collect()))
-            .collect();
-        let saved = self.write(&leaving, |leaving| &leaving.saved)?;
-        let unsaved = match self.write(&leaving, |leaving| &leaving.unsaved) {
+        let mut leaving: Vec<(NodeId, Vec<Leaving>)> = Vec::new();
+        let mut expected = 0;
+        for spill in nodes.iter_mut().flat_map(|(_, shards)| shards.iter_mut()).filter_map(|shard| shard.spill()) {
+            expected += (spill.memory().groups as f64 * part).ceil() as usize;
+        }
+        // One node after the other, so that what was taken out of one is written and gone before the next.
+        let saved = self.write(expected.max(1), |writer| {
+            for (node, shards) in nodes.iter_mut() {
+                let coldest = |spill: &mut dyn Spill| spill.coldest((spill.memory().bytes as f64 * part) as usize);
+                let mut of_node: Vec<Leaving> =
+                    shards.iter_mut().filter_map(|shard| shard.spill()).map(coldest).collect();
+                write_groups(writer, *node, of_node.iter().flat_map(|leaving| &leaving.saved))?;
+                for group in of_node.iter_mut().flat_map(|leaving| &mut leaving.saved) {
+                    group.state = group.state.take().map(|_| Vec::new());
+                }
+                leaving.push((*node, of_node));
+            }
+            Ok(())
+        })?;
+        let expected = leaving.iter().flat_map(|(_, leaving)| leaving).map(|leaving| leaving.unsaved.len()).sum();
+        let unsaved = self.write(expected, |writer| {
+            leaving.iter().try_for_each(|(node, leaving)| {
+                write_groups(writer, *node, leaving.iter().flat_map(|leaving| &leaving.unsaved))
+            })
+        });
+        let unsaved = match unsaved {
             Ok(unsaved) => unsaved,
             Err(error) => {
                 saved.iter().try_for_each(|run| self.scratch.remove(run))?;
@@ -153,30 +172,37 @@ impl ColdGroups {
         Ok(())
     }
 
-    /// Writes groups into a run; `None` when there are none.
+    /// Writes a run of about so many groups; `None` when there are none.
     fn write(
         &self,
-        leaving: &[(NodeId, Vec<Leaving>)],
-        pick: impl Fn(&Leaving) -> &Vec<GroupState>,
+        expected: usize,
+        fill: impl FnOnce(&mut RunWriter<'_>) -> Result<(), RunError>,
     ) -> Result<Option<Run>, RunError> {
-        let count = leaving.iter().flat_map(|(_, leaving)| leaving).map(|leaving| pick(leaving).len()).sum();
-        if count == 0 {
+        if expected == 0 {
             return Ok(None);
         }
-        let fill = |writer: &mut RunWriter<'_>| {
-            let mut run_key = Vec::new();
-            for (node, leaving) in leaving {
-                let mut groups: Vec<&GroupState> = leaving.iter().flat_map(&pick).collect();
-                groups.sort_unstable_by(|left, right| left.key.cmp(&right.key));
-                for GroupState { key, state } in groups {
-                    run_key.clear();
-                    run_key.extend_from_slice(&prefix(*node, 0));
-                    run_key.extend_from_slice(key);
-                    writer.push(&run_key, state.as_deref().map_or(Change::Delete, Change::Put))?;
-                }
-            }
-            Ok(())
-        };
-        self.scratch.write(count, fill).map(Some)
+        let run = self.scratch.write(expected, fill)?;
+        if run.info().entries == 0 {
+            self.scratch.remove(&run)?;
+            return Ok(None);
+        }
+        Ok(Some(run))
     }
+}
+
+fn write_groups<'a>(
+    writer: &mut RunWriter<'_>,
+    node: NodeId,
+    groups: impl Iterator<Item = &'a GroupState>,
+) -> Result<(), RunError> {
+    let mut groups: Vec<&GroupState> = groups.collect();
+    groups.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+    let mut run_key = Vec::new();
+    for GroupState { key, state } in groups {
+        run_key.clear();
+        run_key.extend_from_slice(&prefix(node, 0));
+        run_key.extend_from_slice(key);
+        writer.push(&run_key, state.as_deref().map_or(Change::Delete, Change::Put))?;
+    }
+    Ok(())
 }
