@@ -142,6 +142,7 @@ impl Running {
             snapshot_changes_min: 1 + chance.below(200),
             checkpoints: None,
             cold: None,
+            functions: chalk_runtime::Functions::default(),
         };
         let pipeline = Pipeline { name: "p".to_owned(), graph: planned.graph, identity: String::new() };
         Self { pipeline: chalk_runtime::start(&pipeline, &door, &options).expect("a pipeline"), door, log }

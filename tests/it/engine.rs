@@ -139,6 +139,7 @@ impl Engine {
             snapshot_changes_min: 1_000,
             checkpoints: Some(Checkpoints { storage, interval: Duration::from_secs(3600), write: true, copies: None }),
             cold: None,
+            functions: chalk_runtime::Functions::default(),
         };
         let (name, graph) = (NAME.to_owned(), self.project.graph.clone());
         let pipeline = Pipeline { name, graph, identity: String::new() };

@@ -70,7 +70,7 @@ fn copy(from: &Path, to: &Path) {
 pub(crate) fn scalar(loaded: &Loaded) -> &ScalarUDF {
     match &loaded.call {
         Call::Scalar(udf) => udf,
-        Call::Aggregate(_) => panic!("{} is an aggregate", loaded.identity),
+        Call::Aggregate(_) | Call::Recorded(..) => panic!("{} is not called with columns", loaded.identity),
     }
 }
 

@@ -25,6 +25,7 @@ mod slt;
 mod soak;
 mod sql_errors;
 mod stored;
+mod udf_async;
 mod udf_build;
 mod udf_faults;
 mod udf_graders;

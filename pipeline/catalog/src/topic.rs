@@ -134,6 +134,8 @@ impl TopicDef {
 
 /// How the names of views' changelogs begin.
 const CHANGELOG: &str = "_changes_";
+/// How the names of topics of recorded results begin.
+const RECORDED: &str = "_recorded_";
 
 impl TopicDef {
     /// The name of a view's changelog; the `number`th, when the view has had other columns before.
@@ -152,6 +154,12 @@ impl TopicDef {
     #[must_use]
     pub fn is_changelog(&self) -> bool {
         Self::names_changelog(self.name())
+    }
+
+    /// Whether pipelines keep it for themselves: a view's changelog, or the recorded results of a stage.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.is_changelog() || self.name().starts_with(RECORDED)
     }
 }
 
@@ -227,7 +235,7 @@ impl Topics {
 
     /// The topics that are not the system's own, by number.
     pub fn user(&self) -> impl Iterator<Item = &TopicDef> {
-        self.topics.values().filter(|topic| topic.id.0 >= FIRST_USER_ID && !topic.is_changelog())
+        self.topics.values().filter(|topic| topic.id.0 >= FIRST_USER_ID && !topic.is_own())
     }
 
     /// Numbers for the next topic and schema.

@@ -106,6 +106,9 @@ impl Work {
         let retention = self.retention()?;
         let mut needs = needs(&self.data);
         needs.push(Need { who: "the running pipeline".to_owned(), after: self.pipeline.snapshot().upto });
+        if let Some(after) = self.pipeline.recorded_upto() {
+            needs.push(Need { who: "a stage that calls an async function".to_owned(), after });
+        }
         if self.log.history().is_none()
             && let Some(copies) = self.pipeline.status().checkpoint.copies
         {

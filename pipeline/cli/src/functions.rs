@@ -12,7 +12,8 @@ use crate::graders::graders;
 use crate::project::ProjectFiles;
 use chalk_catalog::FunctionIdentity;
 use chalk_plan::Functions;
-use chalk_udf_host::{Call, Folder, LoadError, Loaded, Source, version_function};
+use chalk_udf_host::{AsyncFunction, Call, Folder, LoadError, Loaded, Source, version_function};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub struct ProjectFunctions {
     sql: Functions,
     identities: Vec<FunctionIdentity>,
     loaded: Vec<Loaded>,
+    recorded: BTreeMap<String, Arc<AsyncFunction>>,
 }
 
 impl ProjectFunctions {
@@ -77,6 +79,11 @@ impl ProjectFunctions {
             match &loaded.call {
                 Call::Scalar(udf) => functions.sql.scalar.push(Arc::clone(udf)),
                 Call::Aggregate(udf) => functions.sql.aggregate.push(Arc::clone(udf)),
+                Call::Recorded(udf, function) => {
+                    functions.sql.recorded.push(Arc::clone(udf));
+                    let named = function.iter().map(|function| (udf.name().to_owned(), Arc::clone(function)));
+                    functions.recorded.extend(named);
+                }
             }
         }
         let version = version_function(&functions.identities);
@@ -101,6 +108,17 @@ impl ProjectFunctions {
     #[must_use]
     pub fn identities(&self) -> &[FunctionIdentity] {
         &self.identities
+    }
+
+    /// Those that stages call, by name.
+    #[must_use]
+    pub fn recorded(&self) -> &BTreeMap<String, Arc<AsyncFunction>> {
+        &self.recorded
+    }
+
+    /// Whether a function's results are recorded, so that they do not depend on who it is now.
+    pub(crate) fn is_recorded(&self, name: &str) -> bool {
+        self.sql.recorded.iter().any(|udf| udf.name() == name)
     }
 
     /// Those of `udfs/` that are not native.

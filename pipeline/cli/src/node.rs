@@ -9,10 +9,12 @@ use chalk_connect::Lines;
 use chalk_event::PartitionId;
 use chalk_ingest::{Door, DoorOptions};
 use chalk_log::{CommitLog, EventLog, Holder, LogError, LogOptions};
-use chalk_plan::{Functions, Project, SqlFile};
-use chalk_runtime::{Checkpoints, ColdTier, Handle, Options, Pipeline};
+use chalk_plan::{Functions as SqlFunctions, Project, SqlFile};
+use chalk_runtime::{Checkpoints, ColdTier, Functions, Handle, Options, Pipeline, prepare_stages};
 use chalk_serve::{App, Queries, QueryLimits};
 use chalk_store::LocalFiles;
+use chalk_udf_host::Permits;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -44,6 +46,9 @@ pub(crate) struct Tuning {
     /// [default: all of it is in memory].
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     state_memory: Option<u64>,
+    /// How many calls of async functions may be in flight, of all functions together [default: 10000].
+    #[arg(long, value_name = "CALLS")]
+    in_flight: Option<usize>,
     /// A segment of the log is sealed when it has grown to this many bytes.
     #[arg(long, hide = true, value_name = "BYTES")]
     segment_bytes: Option<u64>,
@@ -76,6 +81,11 @@ impl Tuning {
         Ok(Some(ColdTier { storage, memory_bytes_max: usize::try_from(bytes).unwrap_or(usize::MAX) }))
     }
 
+    fn recorded(self, functions: &ProjectFunctions) -> Functions {
+        let permits = self.in_flight.map_or_else(Permits::default, Permits::new);
+        Functions { by_name: functions.recorded().clone(), permits }
+    }
+
     fn door(self) -> DoorOptions {
         let usual = DoorOptions::new(system_clock());
         DoorOptions { ids_in_memory_max: self.ids_in_memory.unwrap_or(usual.ids_in_memory_max), ..usual }
@@ -96,7 +106,7 @@ pub struct Node {
     /// The project, planned.
     pub project: Project,
     /// The functions that SQL can call.
-    pub functions: Functions,
+    pub functions: SqlFunctions,
     /// The log.
     pub log: Arc<dyn EventLog>,
     /// The way into it.
@@ -118,7 +128,7 @@ pub(crate) fn identity(files: &ProjectFiles, functions: &ProjectFunctions) -> St
     for (topic, avsc) in &files.schemas {
         identity.push_str(&format!("{topic}\n{avsc}\n"));
     }
-    for function in functions.identities() {
+    for function in functions.identities().iter().filter(|function| !functions.is_recorded(&function.name)) {
         identity.push_str(&format!("{function}\n"));
     }
     identity
@@ -156,7 +166,20 @@ impl Node {
     /// # Errors
     /// As for [`Node::open`].
     pub(crate) fn tuned(files: &ProjectFiles, data: &Path, command: &str, tuning: Tuning) -> Result<Self, CliError> {
-        Self::start(files, data, command, false, tuning)
+        Self::start(files, data, command, false, tuning, &BTreeSet::new())
+    }
+
+    /// As [`Node::tuned`]; the results of async functions named in `rerun` are made again, all of them.
+    ///
+    /// # Errors
+    /// As for [`Node::open`], and when the project calls no async function of such a name.
+    pub(crate) fn rerunning(
+        files: &ProjectFiles,
+        data: &Path,
+        tuning: Tuning,
+        rerun: &BTreeSet<String>,
+    ) -> Result<Self, CliError> {
+        Self::start(files, data, "run", false, tuning, rerun)
     }
 
     /// Opens a data directory to ask it or to append to it: files and the terminal are left alone.
@@ -164,11 +187,29 @@ impl Node {
     /// # Errors
     /// As for [`Node::open`].
     pub fn look(files: &ProjectFiles, data: &Path, command: &str) -> Result<Self, CliError> {
-        Self::start(files, data, command, true, Tuning::default())
+        Self::start(files, data, command, true, Tuning::default(), &BTreeSet::new())
     }
 
-    fn start(files: &ProjectFiles, data: &Path, command: &str, quiet: bool, tuning: Tuning) -> Result<Self, CliError> {
+    fn start(
+        files: &ProjectFiles,
+        data: &Path,
+        command: &str,
+        quiet: bool,
+        tuning: Tuning,
+        rerun: &BTreeSet<String>,
+    ) -> Result<Self, CliError> {
         let (project, functions) = Self::plan(files)?;
+        let called: BTreeSet<&str> = project.graph.stages.iter().map(|stage| stage.function.as_str()).collect();
+        if let Some(unknown) = rerun.iter().find(|name| !called.contains(name.as_str())) {
+            return Err(CliError::other(format!(
+                "no query calls an async function '{unknown}'{}",
+                if called.is_empty() {
+                    String::new()
+                } else {
+                    format!("\n  hint: called are {}", Vec::from_iter(called).join(", "))
+                }
+            )));
+        }
         let holder = Holder { pid: std::process::id(), command: format!("chalk {command}"), http: None, pg: None };
         let keeping = Keeping::read(data)?;
         let history = keeping.objects(data)?;
@@ -203,9 +244,11 @@ impl Node {
                 copies: keeping.copies()?,
             }),
             cold: tuning.cold(data)?,
+            functions: tuning.recorded(&functions),
         };
         let name = PIPELINE.to_owned();
-        let pipeline = Pipeline { name, graph: project.graph.clone(), identity: identity(files, &functions) };
+        let graph = prepare_stages(&project.graph, &*log, functions.identities(), rerun)?;
+        let pipeline = Pipeline { name, graph, identity: identity(files, &functions) };
         let pipeline = Arc::new(chalk_runtime::start(&pipeline, &door, &options)?);
         Ok(Self {
             project,

@@ -1,6 +1,7 @@
 //! A graph as text.
 
 use crate::node::{Graph, Node, NodeId, NodeKind, SinkTarget};
+use crate::stage::Stage;
 use std::fmt;
 
 impl Graph {
@@ -20,7 +21,28 @@ impl fmt::Display for Graph {
             let state = if node.append_only { "append-only" } else { "updating" };
             writeln!(f, "{}  [{state}]", self.line(id))?;
         }
+        for stage in &self.stages {
+            writeln!(f, "{stage}")?;
+            for (id, _) in stage.input.iter() {
+                writeln!(f, "{}", stage.input.line(id))?;
+            }
+        }
         Ok(())
+    }
+}
+
+impl fmt::Display for Stage {
+    /// One line: what is called with which columns of its input's last node, and where results go.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.kept.fields().len();
+        let arguments: Vec<String> = (first..first + self.arguments).map(|column| column.to_string()).collect();
+        let (name, function, topic) = (&self.name, &self.function, Self::topic(&self.name));
+        write!(
+            f,
+            "stage {name}: {function}(columns [{}]) of {}, recorded in topic {topic}",
+            arguments.join(", "),
+            self.last().0
+        )
     }
 }
 
@@ -30,6 +52,9 @@ impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |columns: &[usize]| columns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match &self.0.kind {
+            NodeKind::Source(source) if source.recorded.is_some() => {
+                write!(f, "results of stage {} (topic {})", source.table, source.topic)
+            }
             NodeKind::Source(source) => {
                 write!(f, "source {} (topic {})", source.table, source.topic)?;
                 match &source.watermark {

@@ -36,6 +36,10 @@ impl fmt::Display for Explained<'_> {
                 writeln!(f, "       {sharded}")?;
             }
         }
+        for stage in &self.0.stages {
+            writeln!(f, "\n{stage}")?;
+            write!(f, "{}", stage.input.explain())?;
+        }
         Ok(())
     }
 }
@@ -46,7 +50,7 @@ fn watermark(graph: &Graph, id: NodeId) -> String {
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for source in sources {
         if let NodeKind::Source(source) = &graph.node(source).kind {
-            let tables = if source.watermark.is_some() { &mut with } else { &mut without };
+            let tables = if source.has_watermark() { &mut with } else { &mut without };
             tables.push(source.table.as_str());
         }
     }

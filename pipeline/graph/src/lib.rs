@@ -8,10 +8,12 @@ mod explain;
 mod explained;
 mod node;
 pub mod options;
+mod stage;
 
 pub use explained::Explained;
 pub use node::{
     Aggregate, AggregateCall, AggregateFunction, CloseSessions, CloseWindows, Graph, Join, JoinKind, Node, NodeId,
-    NodeKind, Over, Rank, RankFunction, Session, Sink, SinkTarget, SortColumn, Source, SourceColumns, Unnest,
-    WindowKind,
+    NodeKind, Over, Rank, RankFunction, RecordedSource, Session, Sink, SinkTarget, SortColumn, Source, SourceColumns,
+    Unnest, WindowKind,
 };
+pub use stage::Stage;

@@ -1,6 +1,7 @@
 //! Nodes of a graph.
 
 use crate::options::{DirectoryOptions, FileOptions, SourceOptions};
+use crate::stage::Stage;
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef, TimeUnit};
 use chalk_event::Provenance;
 use datafusion::physical_expr::PhysicalExpr;
@@ -19,6 +20,8 @@ pub struct NodeId(pub usize);
 pub struct Graph {
     /// Inputs come before the nodes that use them.
     pub nodes: Vec<Node>,
+    /// Where it is cut; one that reads the results of another comes after it.
+    pub stages: Vec<Stage>,
 }
 
 /// One operator of a graph.
@@ -80,6 +83,31 @@ pub struct Source {
     pub event_time: Option<usize>,
     /// The watermark that each row argues for, over the table's columns.
     pub watermark: Option<Arc<dyn PhysicalExpr>>,
+    /// When the rows are results of a stage, which says how far event time has come.
+    pub recorded: Option<RecordedSource>,
+}
+
+/// Of rows that are the results of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordedSource {
+    /// Whether the stage's own source has a watermark.
+    pub has_watermark: bool,
+    /// Whether it ends.
+    pub is_bounded: bool,
+}
+
+impl Source {
+    /// Whether it says how far event time has come.
+    #[must_use]
+    pub fn has_watermark(&self) -> bool {
+        self.recorded.map_or(self.watermark.is_some(), |recorded| recorded.has_watermark)
+    }
+
+    /// Whether it ends.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.recorded.map_or(self.options.is_some(), |recorded| recorded.is_bounded)
+    }
 }
 
 /// The columns that a source's expressions are over: stored ones by name, then where the row comes from.

@@ -12,6 +12,8 @@ pub struct Functions {
     pub scalar: Vec<Arc<ScalarUDF>>,
     /// Those that give a value for each group.
     pub aggregate: Vec<Arc<AggregateUDF>>,
+    /// Those that give a value for each row, which is recorded: they are volatile, and are never called by a plan.
+    pub recorded: Vec<Arc<ScalarUDF>>,
 }
 
 /// A session with our dialect's settings and functions: for planning, for queries, and for the batch answer.
@@ -31,7 +33,7 @@ pub fn session(functions: &Functions, partitions: usize) -> SessionContext {
     let mut context = SessionContext::new_with_config(config);
     datafusion_functions_json::register_all(&mut context).expect("a new session takes every function");
     windows::functions().into_iter().for_each(|function| context.register_udf(function));
-    for function in &functions.scalar {
+    for function in functions.scalar.iter().chain(&functions.recorded) {
         context.register_udf(ScalarUDF::clone(function));
     }
     for function in &functions.aggregate {

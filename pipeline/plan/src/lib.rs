@@ -16,6 +16,7 @@ mod error;
 mod event_time;
 mod functions;
 mod project;
+mod recorded;
 mod relation;
 mod simplify;
 mod statement;

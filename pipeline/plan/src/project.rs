@@ -3,6 +3,7 @@
 use crate::error::{Mistake, PlanError, did_you_mean, sql_location};
 use crate::event_time;
 use crate::functions::{Functions, session};
+use crate::recorded::RecordedFunctions;
 use crate::relation::Relation;
 use crate::simplify::simplified;
 use crate::statement::{Statement, StatementKind, parse};
@@ -133,7 +134,7 @@ pub fn plan(files: &[SqlFile], topics: &TopicSchemas, functions: &Functions) -> 
     let mut planner = Planner {
         context: session(functions, 1),
         errors: Vec::new(),
-        translator: Translator::default(),
+        translator: Translator { recorded: RecordedFunctions::of(functions), ..Translator::default() },
         tables: Vec::new(),
         queries: Vec::new(),
     };
@@ -352,7 +353,7 @@ impl Planner {
             let mistake = Mistake::from(error);
             self.with_known_names(mistake)
         })?;
-        Ok(event_time::resolve(plan)?)
+        self.translator.recorded.with_versions(event_time::resolve(plan)?)
     }
 
     /// Helps with a misspelt table.

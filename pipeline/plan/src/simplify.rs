@@ -72,7 +72,7 @@ fn without_unread(graph: Graph) -> Graph {
             node.inputs.iter().for_each(|input| read[input.0] = true);
         }
     }
-    let mut kept = Graph::default();
+    let mut kept = Graph { stages: graph.stages, ..Graph::default() };
     let mut places = vec![NodeId(0); graph.nodes.len()];
     for (index, node) in graph.nodes.into_iter().enumerate() {
         if read[index] {

@@ -130,6 +130,7 @@ impl PlannedTable {
                 expressions,
                 event_time,
                 watermark,
+                recorded: None,
             });
         }
         Ok(())

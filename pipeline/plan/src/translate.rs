@@ -2,6 +2,7 @@
 
 use crate::error::{Location, Mistake, location_of};
 use crate::project::{ClosingWindows, Relations};
+use crate::recorded::RecordedFunctions;
 use crate::relation::is_event_time;
 use crate::windows::{SESSION_WINDOW, nanoseconds, window_field, window_of};
 use arrow::compute::SortOptions;
@@ -45,9 +46,13 @@ pub(crate) struct Translator {
     pub(crate) views: HashMap<String, (LogicalPlan, SchemaRef)>,
     /// Nodes that give all rows of a window in one step, the one that closes it.
     pub(crate) whole: HashSet<NodeId>,
+    /// The functions whose results are recorded.
+    pub(crate) recorded: RecordedFunctions,
+    /// What was cut into stages, and the source of its results.
+    pub(crate) cut: Vec<(LogicalPlan, NodeId)>,
 }
 
-type Planned = Result<NodeId, Mistake>;
+pub(crate) type Planned = Result<NodeId, Mistake>;
 
 /// Expressions that give every column of `schema` as it is.
 pub(crate) fn columns(schema: &Schema) -> Vec<Arc<dyn PhysicalExpr>> {
@@ -81,11 +86,11 @@ impl Translator {
     }
 }
 
-struct Query<'a> {
-    translator: &'a mut Translator,
-    name: &'a str,
+pub(crate) struct Query<'a> {
+    pub(crate) translator: &'a mut Translator,
+    pub(crate) name: &'a str,
     closing: Option<Closing>,
-    state: &'a SessionState,
+    pub(crate) state: &'a SessionState,
     count: usize,
 }
 
@@ -135,20 +140,24 @@ impl Query<'_> {
         self.translator.graph.node(node).append_only
     }
 
-    fn schema(&self, node: NodeId) -> SchemaRef {
+    pub(crate) fn schema(&self, node: NodeId) -> SchemaRef {
         Arc::clone(&self.translator.graph.node(node).schema)
     }
 
-    fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Mistake> {
+    pub(crate) fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, Mistake> {
         let planned = self.state.create_physical_expr(expr.clone(), schema);
         planned.map_err(|error| Mistake::from(error).at(place_of(expr)))
     }
 
     fn plan(&mut self, plan: &LogicalPlan) -> Planned {
+        self.translator.recorded.check_place(plan)?;
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.plan(&alias.input),
             LogicalPlan::Projection(projection) => {
+                if let Some(recorded) = self.recorded(plan, projection)? {
+                    return Ok(recorded);
+                }
                 let input = self.plan(&projection.input)?;
                 self.project(input, &projection.expr, projection.input.schema(), Arc::clone(projection.schema.inner()))
             }
@@ -230,7 +239,13 @@ impl Query<'_> {
         }
     }
 
-    fn project(&mut self, input: NodeId, expressions: &[Expr], over: &DFSchema, schema: SchemaRef) -> Planned {
+    pub(crate) fn project(
+        &mut self,
+        input: NodeId,
+        expressions: &[Expr],
+        over: &DFSchema,
+        schema: SchemaRef,
+    ) -> Planned {
         let expressions = expressions.iter().map(|expr| self.physical(expr, over)).collect::<Result<_, _>>()?;
         let append_only = self.append_only(input);
         Ok(self.add(NodeKind::Project(expressions), vec![input], schema, append_only))
@@ -347,7 +362,7 @@ impl Query<'_> {
                 .hint("make it a MATERIALIZED VIEW"));
         };
         match &graph.node(*source).kind {
-            NodeKind::Source(source) if source.watermark.is_some() => Ok(source.table.clone()),
+            NodeKind::Source(source) if source.has_watermark() => Ok(source.table.clone()),
             _ => Err(Mistake::new("nothing closes these windows: the table has no WATERMARK FOR")),
         }
     }
@@ -698,6 +713,6 @@ fn unaliased(expr: &Expr) -> &Expr {
     }
 }
 
-fn place_of(expr: &Expr) -> Option<Location> {
+pub(crate) fn place_of(expr: &Expr) -> Option<Location> {
     expr.spans().and_then(datafusion::common::Spans::first).and_then(location_of)
 }

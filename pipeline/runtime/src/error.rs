@@ -46,6 +46,24 @@ pub enum RuntimeError {
     /// A topic that the graph names does not exist.
     #[error("there is no topic '{0}' in the log")]
     NoTopic(String),
+    /// A recorded stage cannot go on.
+    #[error("stage '{stage}': {message}")]
+    Stage {
+        /// The stage.
+        stage: String,
+        /// What happened.
+        message: String,
+    },
+    /// A column cannot be recorded.
+    #[error(
+        "stage '{stage}': column '{column}' is of a type that cannot be recorded\n  hint: CAST it, or leave it out of the query that calls the function"
+    )]
+    StageColumn {
+        /// The stage.
+        stage: String,
+        /// The column.
+        column: String,
+    },
     /// A checkpoint that is of no use could not be removed.
     #[error("an earlier checkpoint cannot be removed: {0}")]
     Checkpoint(String),

@@ -12,6 +12,9 @@
 //! derived events of its epoch, and the journal record that says so, are durable. Sinks outside the log get an epoch's rows after
 //! that, each on a thread of its own.
 //!
+//! A stage whose results are recorded is beside all this: it reads its rows from the log by itself and appends results to it, which the engine reads as
+//! the rows of any topic.
+//!
 //! This crate must not know SQL text or serving.
 
 mod changelog;
@@ -25,17 +28,20 @@ mod error;
 mod journal;
 mod late;
 mod pipeline;
+mod recorded;
 mod refused;
 mod replay;
 mod schedule;
 mod source;
 mod stats;
 mod steps;
+mod stored;
 
 pub use changelog::{At, Past, as_of, changes_between};
 pub use checkpoint::{CheckpointReport, Checkpoints, CopyReport, topics_read_again};
 pub use cold::{ColdTier, StateStatus};
 pub use error::RuntimeError;
 pub use pipeline::{Handle, Options, Pipeline, start};
+pub use recorded::{Functions, current_stages, prepare_stages};
 pub use replay::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified, replay, verify};
 pub use stats::{CheckpointStatus, CopiesStatus, SinkStatus, Status};

@@ -12,6 +12,7 @@ use crate::delivery::{Courier, Delivery};
 use crate::engine::{CheckpointTimes, Engine, Stop};
 use crate::error::RuntimeError;
 use crate::journal::ViewJournal;
+use crate::recorded::{Functions, Progress, Stages, ring, start_stages};
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
 use chalk_catalog::{CommittedEpoch, ControlEvent, TopicId};
@@ -50,6 +51,8 @@ pub struct Options {
     pub checkpoints: Option<Checkpoints>,
     /// Where state goes that is not to be in memory; without, all of it is.
     pub cold: Option<ColdTier>,
+    /// What recorded stages call.
+    pub functions: Functions,
 }
 
 /// A graph to run, and the name under which its progress is journalled.
@@ -57,7 +60,7 @@ pub struct Options {
 pub struct Pipeline {
     /// The name.
     pub name: String,
-    /// The graph.
+    /// The graph, with the topics of its stages: see [`crate::prepare_stages`].
     pub graph: Graph,
     /// What else the results depend on: the text that the graph was planned from, the identities of functions. State of
     /// another identity is not used.
@@ -74,6 +77,8 @@ pub struct Handle {
     durable: watch::Receiver<CommitSeq>,
     stop: watch::Sender<Stop>,
     drained: watch::Receiver<Option<Epoch>>,
+    /// Up to where each stage has recorded everything.
+    recorded: Progress,
     stats: Arc<Stats>,
     failure: Arc<Mutex<Option<String>>>,
     engine: Mutex<Vec<JoinHandle<()>>>,
@@ -107,17 +112,31 @@ impl Handle {
     /// # Errors
     /// When the pipeline stops first.
     pub async fn caught_up(&self) -> Result<Arc<Snapshot>, RuntimeError> {
-        let mut snapshots = self.snapshots.clone();
+        let (mut snapshots, mut recorded) = (self.snapshots.clone(), self.recorded.clone());
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
-            // Derived events are durable before their epoch is published, so that `durable` is ahead until they are seen.
-            if snapshot.epoch > Epoch(0) && snapshot.upto >= *self.durable.borrow() {
+            // Results and derived events are durable before anybody tells of them, so that `durable`, which is looked at last, is ahead until they
+            // are seen.
+            let recorded_upto = recorded.borrow_and_update().iter().min().copied();
+            let durable = *self.durable.borrow();
+            let is_recorded = recorded_upto.is_none_or(|upto| upto >= durable);
+            if snapshot.epoch > Epoch(0) && snapshot.upto >= durable && is_recorded {
                 return Ok(snapshot);
             }
-            if snapshots.changed().await.is_err() {
+            let goes_on = tokio::select! {
+                changed = snapshots.changed() => changed.is_ok(),
+                changed = recorded.changed(), if !is_recorded => changed.is_ok(),
+            };
+            if !goes_on {
                 return Err(self.stopped());
             }
         }
+    }
+
+    /// Up to where every stage has recorded its results: a start reads what comes after it again.
+    #[must_use]
+    pub fn recorded_upto(&self) -> Option<CommitSeq> {
+        self.recorded.borrow().iter().min().copied()
     }
 
     /// Waits until bounded sources are read to their end and everything that they led to is out, windows included.
@@ -247,11 +266,32 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         stats: Arc::clone(&stats),
     };
     let saving = committer.saver.as_ref().map(|(_, saving)| Arc::clone(saving));
+    let Stages { running, bells, progress } =
+        start_stages(&pipeline.graph, &log, &options.functions, &stop.subscribe(), &stats)?;
     let mut threads = vec![
         spawn("engine", &failure, move || engine.run())?,
         spawn("committer", &failure, move || committer.run(&computed))?,
     ];
     threads.extend(saver_thread);
+    for stage in running {
+        let (stop, told) = (stop.clone(), Arc::clone(&failure));
+        threads.push(spawn("stage", &failure, move || {
+            let done = stage.run();
+            if let Err(error) = &done {
+                // Nothing more would come of what reads its results.
+                lock(&told).get_or_insert(error.to_string());
+                stop.send_replace(Stop::Now);
+            }
+            done
+        })?);
+    }
+    if !bells.is_empty() {
+        let (log, stop) = (Arc::clone(&log), stop.subscribe());
+        threads.push(spawn("bells", &failure, move || {
+            ring(&bells, &log, stop);
+            Ok(())
+        })?);
+    }
     let mut copying = None;
     if let Some(Checkpoints { storage, write: true, copies: Some(objects), .. }) = &options.checkpoints {
         let copier = Copier::new(Arc::clone(storage), Arc::clone(objects), Arc::clone(&log));
@@ -264,9 +304,8 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         copying = Some(go_on);
     }
     let mut readers = Vec::new();
-    for (_, node) in pipeline.graph.iter() {
-        if let NodeKind::Source(source) = &node.kind
-            && let Some(SourceOptions::SingleFile(file)) = &source.options
+    for source in pipeline.graph.tables() {
+        if let Some(SourceOptions::SingleFile(file)) = &source.options
             && !options.quiet
         {
             let read = journal.sources.get(&source.table);
@@ -280,7 +319,19 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let durable = log.durable();
     let (engine, readers) = (Mutex::new(threads), Mutex::new(readers));
     let copying = Mutex::new(copying);
-    Ok(Handle { snapshots, durable, stop, drained, stats, failure, engine, readers, saving, copying })
+    Ok(Handle {
+        snapshots,
+        durable,
+        stop,
+        drained,
+        recorded: progress,
+        stats,
+        failure,
+        engine,
+        readers,
+        saving,
+        copying,
+    })
 }
 
 /// An epoch that no earlier run has shown views of: each one after the last record took a commit, but for a run's first and its last.

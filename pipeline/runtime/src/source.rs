@@ -1,6 +1,8 @@
 //! Frames of a topic to rows of a table, with the watermark as it stood before each commit.
 
 use crate::error::RuntimeError;
+use crate::recorded::{is_marker, last_watermark, without_failed};
+use crate::stored::loaded_column;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, max};
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
@@ -75,11 +77,17 @@ impl SourceTable {
         let mut count = 0;
         for commit in commits {
             let start = count;
-            for frame in commit.frames.iter().filter(|frame| frame.topic == self.topic) {
-                batches.push(self.columns_of(commit, frame)?);
-                count += frame.rows.num_rows();
+            let frames =
+                commit.frames.iter().filter(|frame| frame.topic == self.topic && !is_marker(&self.source, frame));
+            for frame in frames {
+                let rows = self.columns_of(commit, frame)?;
+                count += rows.num_rows();
+                batches.push(rows);
             }
             ranges.push(start..count);
+        }
+        if self.source.recorded.is_some() {
+            return self.read_recorded(commits, ranges, &batches);
         }
         if batches.is_empty() {
             // As for most tables in most small epochs.
@@ -100,15 +108,42 @@ impl SourceTable {
         Ok(TableRows { rows, commits: timeline, after: self.watermark })
     }
 
+    /// Rows that a stage has recorded: its markers say how far event time has come.
+    fn read_recorded(
+        &mut self,
+        commits: &[Commit],
+        ranges: Vec<Range<usize>>,
+        batches: &[RecordBatch],
+    ) -> Result<TableRows, RuntimeError> {
+        let rows = concat_batches(&self.source.columns.schema, batches).map_err(|error| self.failed(error))?;
+        let rows = self.evaluate(&rows)?;
+        let mut timeline = Vec::with_capacity(commits.len());
+        for (range, commit) in ranges.into_iter().zip(commits) {
+            timeline.push((range, self.watermark));
+            for frame in commit.frames.iter().filter(|frame| frame.topic == self.topic) {
+                if is_marker(&self.source, frame)
+                    && let Some(mark) = last_watermark(&frame.rows)
+                {
+                    self.watermark.advance(mark);
+                }
+            }
+        }
+        Ok(TableRows { rows, commits: timeline, after: self.watermark })
+    }
+
     /// Stored columns by name, then provenance.
     fn columns_of(&self, commit: &Commit, frame: &Frame) -> Result<RecordBatch, RuntimeError> {
         let count = frame.rows.num_rows();
         let mut columns: Vec<ArrayRef> = Vec::new();
-        for name in &self.source.columns.stored {
+        for (name, field) in self.source.columns.stored.iter().zip(self.source.columns.schema.fields()) {
             let column = frame.rows.column_by_name(name);
             let column =
                 column.ok_or_else(|| self.failed(format!("topic '{}' has no column '{name}'", self.source.topic)))?;
-            columns.push(Arc::clone(column));
+            columns.push(if self.source.recorded.is_some() {
+                loaded_column(field.data_type(), column).map_err(|error| self.failed(error))?
+            } else {
+                Arc::clone(column)
+            });
         }
         for kind in &self.source.columns.provenance {
             columns.push(match kind {
@@ -121,8 +156,10 @@ impl SourceTable {
             });
         }
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
-        RecordBatch::try_new_with_options(Arc::clone(&self.source.columns.schema), columns, &options)
-            .map_err(|error| self.failed(error))
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.source.columns.schema), columns, &options);
+        let rows =
+            rows.and_then(|rows| if self.source.recorded.is_some() { without_failed(&rows, frame) } else { Ok(rows) });
+        rows.map_err(|error| self.failed(error))
     }
 
     fn evaluate(&self, rows: &RecordBatch) -> Result<RecordBatch, RuntimeError> {
@@ -167,7 +204,7 @@ impl SourceTable {
     }
 
     pub(crate) fn is_bounded(&self) -> bool {
-        self.source.options.is_some()
+        self.source.is_bounded()
     }
 
     pub(crate) fn watermark(&self) -> Watermark {

@@ -57,7 +57,7 @@ impl QueryTables {
     /// The names of all views and topics, in order. Changelogs can be asked, but would be as many again.
     pub(crate) fn names(&self) -> Vec<String> {
         let views = self.snapshot.views.keys().cloned();
-        let is_listed = |topic: &&TopicDef| is_shown(topic) && !topic.is_changelog();
+        let is_listed = |topic: &&TopicDef| is_shown(topic) && !topic.is_own();
         let topics = self.topics.iter().filter(is_listed).map(|topic| topic.name().to_owned());
         let mut names: Vec<String> = views.chain(topics).collect();
         names.sort_unstable();

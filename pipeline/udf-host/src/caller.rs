@@ -3,6 +3,8 @@
 //! A batch that fails is halved until the rows at fault are alone. A row that a worker died of, or did not come back from, is tried
 //! again first, since that can depend on the machine. The time limit is shared out with the rows while they are looked for, and whole again for
 //! one alone.
+//!
+//! A batch that takes long is called in parts, side by side, by as many workers as there may be: one partition keeps all cores busy.
 
 use crate::declaration::Declaration;
 use crate::library::{Fault, Library};
@@ -15,8 +17,9 @@ use arrow::row::{RowConverter, SortField};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// How often a row alone is tried again when its worker died or took too long.
@@ -25,6 +28,8 @@ const RETRIES: u32 = 2;
 const RETRIED_ROWS_MAX: usize = 3;
 /// While rows are looked for, a part of a batch has at least so long.
 const PART_LIMIT_MIN: Duration = Duration::from_millis(200);
+/// A part of a batch that takes less than this is not worth a thread.
+const SIDE_BY_SIDE_MIN: Duration = Duration::from_millis(1);
 /// So many rows are remembered that a function failed for.
 const REMEMBERED_MAX: usize = 100_000;
 
@@ -45,6 +50,8 @@ pub(crate) struct Caller {
     declaration: Declaration,
     settings: Settings,
     way: Way,
+    /// How long a row took on average when the function was called last, in nanoseconds.
+    row_nanos: AtomicU64,
     /// Why it failed, by the hash of its arguments. It is not in the log: another run finds out again.
     failed: Mutex<HashMap<u128, String>>,
 }
@@ -91,7 +98,7 @@ impl Caller {
             }
             Isolation::Process => Way::Process { program, library, idle: Mutex::default() },
         };
-        Ok(Self { declaration, settings, way, failed: Mutex::default() })
+        Ok(Self { declaration, settings, way, row_nanos: AtomicU64::new(0), failed: Mutex::default() })
     }
 
     /// Calls it with columns of one length; gives a row for each of theirs.
@@ -100,8 +107,10 @@ impl Caller {
         if let Some(why) = self.remembered(columns)? {
             return Err(CallError::Rows(why));
         }
-        let mut found = Found::default();
-        self.find(columns, 0, rows, self.settings.time_limit, &mut found)?;
+        let (began, parts) = (Instant::now(), self.parts(rows));
+        let found = self.side_by_side(columns, rows, parts)?;
+        let nanos = began.elapsed().as_nanos() * parts as u128 / rows.max(1) as u128;
+        self.row_nanos.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
         if found.failed.is_empty() {
             let parts: Vec<_> = found.parts.iter().map(AsRef::as_ref).collect();
             return match &found.parts[..] {
@@ -112,6 +121,39 @@ impl Caller {
         let why = found.failed[0].1.clone();
         self.remember(columns, found.failed)?;
         Err(CallError::Rows(why))
+    }
+
+    /// Into how many parts a batch is to be taken.
+    fn parts(&self, rows: usize) -> usize {
+        let part = SIDE_BY_SIDE_MIN.as_nanos();
+        let whole = u128::from(self.row_nanos.load(Ordering::Relaxed)) * rows as u128;
+        usize::try_from(whole / part).unwrap_or(usize::MAX).min(self.settings.workers).clamp(1, rows.max(1))
+    }
+
+    /// Calls it with parts of a batch at once.
+    fn side_by_side(&self, columns: &[ArrayRef], rows: usize, parts: usize) -> Result<Found, CallError> {
+        let limit = self.settings.time_limit;
+        let call = |part: usize| {
+            let (start, end) = (rows * part / parts, rows * (part + 1) / parts);
+            let mut found = Found::default();
+            self.find(columns, start, end - start, limit, &mut found).map(|()| found)
+        };
+        if parts == 1 {
+            return call(0);
+        }
+        let found: Vec<Result<Found, CallError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (1..parts).map(|part| scope.spawn(move || call(part))).collect();
+            let panicked = |_| Err(CallError::Function("a thread panicked".to_owned()));
+            let others = threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked));
+            [call(0)].into_iter().chain(others).collect()
+        });
+        let mut all = Found::default();
+        for found in found {
+            let found = found?;
+            all.parts.extend(found.parts);
+            all.failed.extend(found.failed);
+        }
+        Ok(all)
     }
 
     fn find(

@@ -12,12 +12,15 @@
 //!                                                └──────────▶ library ─▶ raw     in this one
 //! ```
 //!
+//! An async function is not pure: whoever calls it records what it gives. Its rows are in flight many at a time ([`Calls`]).
+//!
 //! Who a function is stands beside it: a hash of its source and of what it is built with, which SQL can put on every result with
 //! `udf_version('name')`. This crate must not know plans or tasks.
 
 mod aggregate;
 mod build;
 mod caller;
+mod calls;
 mod declaration;
 mod folder;
 mod identity;
@@ -35,6 +38,7 @@ mod worker;
 
 pub use build::{BuildError, Building};
 pub use caller::CallError;
+pub use calls::{Answer, AsyncFunction, Calls, Permits};
 pub use declaration::{Argument, AsyncOptions, Declaration, DeclarationError, Kind};
 pub use folder::Folder;
 pub use identity::{IdentityError, Package, content_hash};

@@ -8,8 +8,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The columns that a function is called with: of an aggregate lists of values, a row for each group.
+/// The columns that a function is called with: of an aggregate lists of values, a row for each group; of an async function the ids of rows
+/// come first.
 pub(crate) fn argument_schema(declaration: &Declaration) -> SchemaRef {
+    let ids = matches!(declaration.kind, Kind::Async(_)).then(id_field);
     let fields = declaration.arguments.iter().map(|argument| {
         let value = argument.value.value_type.arrow();
         let data_type = match declaration.kind {
@@ -19,7 +21,18 @@ pub(crate) fn argument_schema(declaration: &Declaration) -> SchemaRef {
         Field::new(&argument.name, data_type, true)
     });
     // Names can be the same: `_`, for one, stands for what is not used.
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    Arc::new(Schema::new(ids.into_iter().chain(fields).collect::<Vec<_>>()))
+}
+
+/// The column that comes back.
+pub(crate) fn result_schema(declaration: &Declaration) -> SchemaRef {
+    let ids = matches!(declaration.kind, Kind::Async(_)).then(id_field);
+    let result = Field::new("result", declaration.returns.value_type.arrow(), true);
+    Arc::new(Schema::new(ids.into_iter().chain([result]).collect::<Vec<_>>()))
+}
+
+fn id_field() -> Field {
+    Field::new("_id", DataType::UInt64, false)
 }
 
 /// A loaded library.

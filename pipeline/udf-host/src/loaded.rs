@@ -2,6 +2,7 @@
 
 use crate::aggregate::aggregate;
 use crate::caller::{CallError, Caller};
+use crate::calls::AsyncFunction;
 use crate::declaration::{Declaration, Kind};
 use crate::folder::Folder;
 use crate::settings::Isolation;
@@ -10,7 +11,7 @@ use crate::source::Source;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use chalk_catalog::FunctionIdentity;
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err, plan_err};
+use datafusion::common::{Result, exec_datafusion_err, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
     AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -40,6 +41,8 @@ pub enum Call {
     Scalar(Arc<ScalarUDF>),
     /// With groups.
     Aggregate(Arc<AggregateUDF>),
+    /// With rows, whose results are recorded; DataFusion only plans with it. Without the function it can only be planned with.
+    Recorded(Arc<ScalarUDF>, Option<Arc<AsyncFunction>>),
 }
 
 /// Why a function cannot be called.
@@ -92,14 +95,20 @@ impl Loaded {
         let content_hash = source.content_hash.clone().map_err(|_| not_built())?;
         let (library, _) = folder.shelf().find(declaration, &content_hash)?.ok_or_else(not_built)?;
         let shown = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let caller = match declaration.kind {
-            Kind::Async(_) => None,
-            Kind::Scalar | Kind::Aggregate => {
-                let caller = Caller::new(library, declaration.clone(), folder.settings(&name), program.to_vec());
-                Some(caller.map_err(|error| LoadError::Library { name, library: shown.clone(), error })?)
+        let settings = folder.settings(&name);
+        if let Kind::Async(options) = declaration.kind {
+            let identity = FunctionIdentity { name, content_hash: content_hash.clone() };
+            let (declaration, program) = (declaration.clone(), program.to_vec());
+            let function = AsyncFunction::new(identity, declaration, options, settings, library, program);
+            let mut loaded = Self::with(folder, source, content_hash, None, shown);
+            if let Call::Recorded(_, place) = &mut loaded.call {
+                *place = Some(Arc::new(function));
             }
-        };
-        Ok(Self::with(folder, source, content_hash, caller, shown))
+            return Ok(loaded);
+        }
+        let caller = Caller::new(library, declaration.clone(), settings, program.to_vec());
+        let caller = caller.map_err(|error| LoadError::Library { name, library: shown.clone(), error })?;
+        Ok(Self::with(folder, source, content_hash, Some(caller), shown))
     }
 
     /// The function of a source, to be planned with alone: built or not, it cannot be called.
@@ -118,7 +127,7 @@ impl Loaded {
         let call = match kind {
             Kind::Scalar => Call::Scalar(Arc::new(ScalarUDF::from(called))),
             Kind::Aggregate => Call::Aggregate(Arc::new(aggregate(called))),
-            Kind::Async(_) => Call::Scalar(Arc::new(ScalarUDF::from(Unrecorded(called)))),
+            Kind::Async(_) => Call::Recorded(Arc::new(ScalarUDF::from(Recorded(called))), None),
         };
         Self { identity, source: source.path.clone(), isolation, call }
     }
@@ -126,7 +135,9 @@ impl Loaded {
 
 fn signature(declaration: &Declaration) -> Signature {
     let types = declaration.arguments.iter().map(|argument| argument.value.value_type.arrow());
-    Signature::exact(types.collect(), Volatility::Immutable)
+    // What is volatile is neither moved nor called twice by an optimiser.
+    let is_async = matches!(declaration.kind, Kind::Async(_));
+    Signature::exact(types.collect(), if is_async { Volatility::Volatile } else { Volatility::Immutable })
 }
 
 impl Called {
@@ -180,11 +191,11 @@ impl ScalarUDFImpl for Called {
     }
 }
 
-/// An async function: its results would have to be recorded as events, since they depend on more than its arguments.
+/// An async function in a plan: it is called by a stage that records its results, and by nobody else.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Unrecorded(Called);
+struct Recorded(Called);
 
-impl ScalarUDFImpl for Unrecorded {
+impl ScalarUDFImpl for Recorded {
     fn name(&self) -> &str {
         &self.0.identity.name
     }
@@ -194,10 +205,13 @@ impl ScalarUDFImpl for Unrecorded {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        plan_err!("function '{}' is async: this build does not run async functions in queries", self.name())
+        Ok(self.0.declaration.returns.value_type.arrow())
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.return_type(&[]).map(|_| ColumnarValue::Scalar(ScalarValue::Null))
+        plan_err!(
+            "function '{}' is async: it is called by a pipeline, which records its results; a query reads what is recorded",
+            self.name()
+        )
     }
 }

@@ -6,6 +6,8 @@
 //! time_limit = '10s'         # for a batch of rows
 //! memory_limit_mib = 1024
 //! network = false
+//! workers = 2                # as many as there are cores
+//! retries = 0                # of an async function: how often a row that took too long is tried again
 //! ```
 
 use crate::declaration::duration;
@@ -33,6 +35,10 @@ pub struct Settings {
     pub memory_limit_bytes: u64,
     /// Whether a worker may open sockets.
     pub network: bool,
+    /// How many workers run at a time.
+    pub workers: usize,
+    /// How often a call of an async function that took too long is made again, after a second, then twice that.
+    pub retries: u32,
 }
 
 impl Default for Settings {
@@ -42,11 +48,15 @@ impl Default for Settings {
             time_limit: Duration::from_secs(10),
             memory_limit_bytes: 1 << 30,
             network: false,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            retries: 0,
         }
     }
 }
 
-const KNOWN: &str = "isolation, time_limit, memory_limit_mib and network";
+const KNOWN: &str = "isolation, time_limit, memory_limit_mib, network, workers and retries";
+/// A mistake: no machine has so many cores.
+const WORKERS_MAX: usize = 1024;
 
 /// Reads the file's text; an error says what is wrong with it.
 pub(crate) fn read(text: &str) -> Result<BTreeMap<String, Settings>, String> {
@@ -82,6 +92,15 @@ fn set(settings: &mut Settings, key: &str, item: &Item) -> Result<(), String> {
             settings.memory_limit_bytes = mib.ok_or("it is a number of MiB, from 1 on")? << 20;
         }
         "network" => settings.network = item.as_bool().ok_or("it is true or false")?,
+        "workers" => {
+            let workers = item.as_integer().and_then(|workers| usize::try_from(workers).ok());
+            let workers = workers.filter(|workers| (1..=WORKERS_MAX).contains(workers));
+            settings.workers = workers.ok_or("it is a number of processes, from 1 on")?;
+        }
+        "retries" => {
+            let retries = item.as_integer().and_then(|retries| u32::try_from(retries).ok());
+            settings.retries = retries.ok_or("it is a number, from 0 on")?;
+        }
         _ => return Err(format!("there is no such option; there are {KNOWN}")),
     }
     Ok(())
@@ -93,11 +112,18 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        let text = "[f]\nisolation = 'in_process'\n[g]\ntime_limit = '20ms'\nmemory_limit_mib = 64\nnetwork = true\n";
+        let text = "[f]\nisolation = 'in_process'\n[g]\ntime_limit = '20ms'\nmemory_limit_mib = 64\nnetwork = true\nworkers = 3\nretries = 4\n";
         let all = read(text).expect("settings");
         assert_eq!(all["f"], Settings { isolation: Isolation::InProcess, ..Settings::default() });
         let limit = Duration::from_millis(20);
-        let wanted = Settings { time_limit: limit, memory_limit_bytes: 64 << 20, network: true, ..Settings::default() };
+        let wanted = Settings {
+            time_limit: limit,
+            memory_limit_bytes: 64 << 20,
+            network: true,
+            workers: 3,
+            retries: 4,
+            ..Settings::default()
+        };
         assert_eq!(all["g"], wanted);
     }
 
@@ -109,9 +135,11 @@ mod tests {
             ("[f]\ntime_limit = '0s'", "[f] time_limit: it is a time such as '500ms', '10s' or '1m'"),
             ("[f]\nmemory_limit_mib = 0", "[f] memory_limit_mib: it is a number of MiB, from 1 on"),
             ("[f]\nnetwork = 'no'", "[f] network: it is true or false"),
+            ("[f]\nworkers = 0", "[f] workers: it is a number of processes, from 1 on"),
+            ("[f]\nretries = -1", "[f] retries: it is a number, from 0 on"),
             (
                 "[f]\nisolated = true",
-                "[f] isolated: there is no such option; there are isolation, time_limit, memory_limit_mib and network",
+                "[f] isolated: there is no such option; there are isolation, time_limit, memory_limit_mib, network, workers and retries",
             ),
         ];
         for (text, error) in cases {

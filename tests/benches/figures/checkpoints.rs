@@ -80,6 +80,7 @@ fn start(directory: &Path, project: &Path, interval: Option<Duration>) -> (Arc<D
         snapshot_changes_min: 20_000,
         checkpoints,
         cold: None,
+        functions: chalk_runtime::Functions::default(),
     };
     let pipeline = Pipeline { name: "bench".to_owned(), graph: planned.graph, identity: String::new() };
     let pipeline = chalk_runtime::start(&pipeline, &door, &options).unwrap();

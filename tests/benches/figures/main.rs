@@ -23,6 +23,7 @@ mod replay;
 mod start;
 mod throughput;
 mod udf;
+mod udf_async;
 mod workload;
 
 use std::path::PathBuf;
@@ -90,9 +91,15 @@ const FIGURES: [(&str, Figure); 15] = [
     ("udf", udf::run),
 ];
 
+/// The first word of a command line of `chalk`, which this program understands too.
+pub(crate) const CHALK: &str = "chalk";
+
 fn main() -> std::process::ExitCode {
     if std::env::args().nth(1).as_deref() == Some(udf::WORKER) {
         return chalk_udf_host::serve_worker();
+    }
+    if std::env::args().nth(1).as_deref() == Some(CHALK) {
+        return chalk_cli::main(std::env::args_os().skip(1));
     }
     let wanted = Wanted::read();
     for (name, figure) in FIGURES {

@@ -25,11 +25,14 @@ pub(crate) fn run(_: &Wanted) {
     target.push("-udfs");
     let loadable = Loadable::build(&PathBuf::from(target));
     let worker: [OsString; 2] = [program.into_os_string(), WORKER.into()];
-    let in_process = loadable.load("isolation = 'in_process'", &worker);
-    let isolated = loadable.load("", &worker);
+    let in_process = loadable.load("isolation = 'in_process'\nworkers = 1", &worker);
+    let isolated = loadable.load("workers = 1", &worker);
+    let pooled = loadable.load("", &worker);
     let native = chalk_cli::graders();
 
-    println!("udf: batches of {ROWS} rows, one thread; a submission has {ITEMS} items");
+    println!(
+        "udf: batches of {ROWS} rows, one after the other; a submission has {ITEMS} items; workers: one for each core"
+    );
     println!("{:<18} {:<11} {:>12} {:>10}", "function", "runs", "rows/s", "ns/row");
     let times: ArrayRef = Arc::new((0..ROWS as i64).map(|row| 1_700_000_000 + row * 97).collect::<Int64Array>());
     let due: ArrayRef = Arc::new((0..ROWS).map(|_| 1_700_400_000_i64).collect::<Int64Array>());
@@ -46,12 +49,14 @@ pub(crate) fn run(_: &Wanted) {
             ("native", &**native),
             ("in process", scalar(&in_process[of(&in_process)])),
             ("worker", scalar(&isolated[of(&isolated)])),
+            ("workers", scalar(&pooled[of(&pooled)])),
         ];
         for (way, function) in ways {
             let per_second = measured(function, &columns);
             println!("{name:<18} {way:<11} {per_second:>12.0} {:>10.1}", 1e9 / per_second);
         }
     }
+    crate::udf_async::run();
 }
 
 /// Rows per second.

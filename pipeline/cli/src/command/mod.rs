@@ -70,7 +70,7 @@ impl DataArgument {
 /// The topic of a name; names the others when there is none.
 pub(crate) fn topic_named<'a>(topics: &'a Topics, name: &str) -> Result<&'a TopicDef, CliError> {
     topics.by_name(name).ok_or_else(|| {
-        let listed = topics.iter().filter(|topic| !topic.is_changelog());
+        let listed = topics.iter().filter(|topic| !topic.is_own());
         let mut names: Vec<&str> = listed.map(TopicDef::name).collect();
         names.sort_unstable();
         CliError::other(format!("there is no topic '{name}'\n  hint: there are {}", names.join(", ")))

@@ -76,17 +76,18 @@ impl Replay {
         }
         self.data.check_exists()?;
         let (log, point) = Point::find(&self.data, until)?;
+        let graph = chalk_runtime::current_stages(&project.graph, &log)?;
         let options = ReplayOptions {
             until: point.commit,
             shards: self.shards.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from),
             epoch_bytes_max: EPOCH_BYTES_MAX,
         };
         if self.verify {
-            let verified = chalk_runtime::verify(&project.graph, &log, PIPELINE, options)?;
+            let verified = chalk_runtime::verify(&graph, &log, PIPELINE, options)?;
             return verified_as(verified.as_ref(), &point, format);
         }
         let from = if self.from_start { None } else { self.checkpoints(&files, &functions) };
-        let replayed = chalk_runtime::replay(&project.graph, &log, from.as_ref(), options)?;
+        let replayed = chalk_runtime::replay(&graph, &log, from.as_ref(), options)?;
         let time = point.time.map(|time| format!(" of {}", format_rfc3339(time.0))).unwrap_or_default();
         let began = replayed.from.map(|(epoch, upto)| format!(" from the checkpoint of epoch {epoch}, commit {upto},"));
         eprintln!(

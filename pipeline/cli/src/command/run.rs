@@ -17,6 +17,9 @@ pub(crate) struct Run {
     /// End when bounded inputs are exhausted, and write what is final.
     #[arg(long)]
     drain: bool,
+    /// Call an async function again for all rows that it was ever called for: what was recorded does not count any more.
+    #[arg(long, value_name = "FUNCTION")]
+    rerun_udf: Vec<String>,
     #[command(flatten)]
     ports: Ports,
     #[command(flatten)]
@@ -36,7 +39,7 @@ impl Run {
             (None, None) => PathBuf::from("chalk-data"),
         };
         let runtime = tokio_runtime()?;
-        let mut node = Node::tuned(&files, &data, "run", self.tuning)?;
+        let mut node = Node::rerunning(&files, &data, self.tuning, &self.rerun_udf.into_iter().collect())?;
         let refused_before = dead_letters(&node);
         if self.drain {
             runtime.block_on(node.pipeline.drain())?;

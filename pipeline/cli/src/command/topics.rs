@@ -25,7 +25,7 @@ impl Topics {
         let log = self.data.look()?;
         let size = log.size();
         let topics = log.topics();
-        let mut topics: Vec<&TopicDef> = topics.iter().filter(|topic| self.all || !topic.is_changelog()).collect();
+        let mut topics: Vec<&TopicDef> = topics.iter().filter(|topic| self.all || !topic.is_own()).collect();
         topics.sort_by_key(|topic| (is_system(topic), topic.name()));
         let catalog = log.control_events(SystemTopic::Catalog.id())?;
         let files = log.history().map(History::files).unwrap_or_default();
@@ -170,7 +170,7 @@ pub(super) fn log_json(log: &dyn EventLog) -> Value {
 }
 
 fn is_system(topic: &TopicDef) -> bool {
-    topic.is_changelog() || SYSTEM_TOPICS.iter().any(|system| system.id() == topic.id)
+    topic.is_own() || SYSTEM_TOPICS.iter().any(|system| system.id() == topic.id)
 }
 
 /// The columns that choose the partition; by kind of event when the kinds differ.

@@ -9,14 +9,12 @@
 //!
 //! The types are in the topic's schema, each as `"arrow"` of its field.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt64Array, new_null_array};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, UInt64Type};
+use crate::stored::{loaded_column, stored_column, stored_field};
+use arrow::array::{AsArray, Int64Array, RecordBatch, UInt64Array, new_null_array};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, SortField};
 use chalk_event::{ChangeBatch, Epoch};
 use serde_json::{Value, json};
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// How a view's rows are stored.
@@ -36,13 +34,10 @@ impl Layout {
     pub(super) fn of(view: &SchemaRef) -> Option<Self> {
         let mut fields = Vec::new();
         for field in view.fields() {
-            let name = field.data_type().to_string();
-            if name.parse().ok().as_ref() != Some(field.data_type()) || EXTRA.contains(&field.name().as_str()) {
+            if EXTRA.contains(&field.name().as_str()) {
                 return None;
             }
-            let avro = avro_of(field.data_type());
-            let avro = if field.is_nullable() { json!(["null", avro]) } else { avro };
-            fields.push(json!({ "name": field.name(), "type": avro, "arrow": name, "nullable": field.is_nullable() }));
+            fields.push(stored_field(field, field.is_nullable())?);
         }
         fields.extend(EXTRA.map(|name| json!({ "name": name, "type": "long" })));
         let avsc = json!({ "type": "record", "event_type": "change", "partitions": 2, "fields": fields }).to_string();
@@ -90,83 +85,18 @@ impl Layout {
     pub(super) fn load(&self, stored: &RecordBatch) -> Result<ChangeBatch, ArrowError> {
         let fields = self.view.fields().iter().zip(stored.columns());
         let columns =
-            fields.map(|(field, column)| view_column(field.data_type(), column)).collect::<Result<Vec<_>, _>>()?;
+            fields.map(|(field, column)| loaded_column(field.data_type(), column)).collect::<Result<Vec<_>, _>>()?;
         let weights = stored.column(self.view.fields().len() + 1).as_primitive::<Int64Type>().values().to_vec();
         Ok(ChangeBatch::weighted(RecordBatch::try_new(Arc::clone(&self.view), columns)?, weights))
     }
-}
-
-fn avro_of(data_type: &DataType) -> Value {
-    match data_type {
-        DataType::Boolean => json!("boolean"),
-        DataType::Int32 => json!("int"),
-        DataType::Float32 => json!("float"),
-        DataType::Float64 => json!("double"),
-        DataType::Timestamp(TimeUnit::Nanosecond, None) => json!({ "type": "long", "logicalType": "timestamp-micros" }),
-        other if other.is_integer() => json!("long"),
-        _ => json!("string"),
-    }
-}
-
-/// Whether a topic can have a column of this type.
-fn is_stored(data_type: &DataType) -> bool {
-    use DataType::{Boolean, Float32, Float64, Int32, Int64, Utf8};
-    matches!(data_type, Boolean | Int32 | Int64 | Float32 | Float64 | Utf8)
-        || *data_type == DataType::Timestamp(TimeUnit::Nanosecond, None)
-}
-
-fn stored_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    match column.data_type() {
-        kept if is_stored(kept) => Ok(Arc::clone(column)),
-        DataType::UInt64 => Ok(Arc::new(column.as_primitive::<UInt64Type>().unary::<_, Int64Type>(u64::cast_signed))),
-        narrow if narrow.is_integer() => cast(column, &DataType::Int64),
-        other => {
-            let converter = RowConverter::new(vec![SortField::new(other.clone())])?;
-            let encoded = converter.convert_columns(&[Arc::clone(column)])?;
-            Ok(Arc::new(StringArray::from_iter_values(encoded.iter().map(|value| hexadecimal(value.data())))))
-        }
-    }
-}
-
-fn view_column(data_type: &DataType, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    match data_type {
-        kept if is_stored(kept) => Ok(Arc::clone(column)),
-        DataType::UInt64 => Ok(Arc::new(column.as_primitive::<Int64Type>().unary::<_, UInt64Type>(i64::cast_unsigned))),
-        narrow if narrow.is_integer() => cast(column, narrow),
-        other => {
-            let converter = RowConverter::new(vec![SortField::new(other.clone())])?;
-            let parser = converter.parser();
-            let texts = column.as_string::<i32>();
-            let values: Vec<Vec<u8>> = (0..texts.len())
-                .map(|row| bytes_of(texts.value(row)))
-                .collect::<Option<_>>()
-                .ok_or_else(|| ArrowError::ParseError("a changelog's value is not in hexadecimal digits".to_owned()))?;
-            let mut columns = converter.convert_rows(values.iter().map(|value| parser.parse(value)))?;
-            Ok(columns.remove(0))
-        }
-    }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn bytes_of(text: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
-    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::array::{
-        BooleanArray, Decimal128Array, Float32Array, Float64Array, Int16Array, StructArray, TimestampNanosecondArray,
-        TimestampSecondArray, UInt8Array,
+        Array, ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int16Array, StringArray,
+        StructArray, TimestampNanosecondArray, TimestampSecondArray, UInt8Array,
     };
     use chalk_catalog::TopicSchema;
     use chalk_view::ViewRows;

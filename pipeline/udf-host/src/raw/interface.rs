@@ -5,6 +5,7 @@
 //!
 //! [Arrow C Data Interface]: https://arrow.apache.org/docs/format/CDataInterface.html
 
+use async_ffi::FfiFuture;
 use std::ffi::{c_char, c_void};
 
 /// `struct ArrowSchema`: the type of an array.
@@ -64,6 +65,34 @@ pub(crate) enum RunResult {
 
 /// `__run`.
 pub(crate) type Run = unsafe extern "C-unwind" fn(Arguments) -> RunResult;
+
+/// `SendableFfiAsyncUdfHandle`: a thread of the library that runs futures.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RuntimeHandle {
+    pointer: *mut c_void,
+}
+
+/// `DrainResult`.
+#[repr(C)]
+#[expect(dead_code, reason = "libraries make it")]
+pub(crate) enum DrainResult {
+    /// Two arrays of one length: ids of rows, and results.
+    Data(Arguments),
+    /// No results since they were asked for last.
+    None,
+    /// The thread panicked while it held the results.
+    Error,
+}
+
+/// `__start`: whether results are ordered, how many microseconds a row may take, and how many rows are taken at a time.
+pub(crate) type Start = unsafe extern "C-unwind" fn(bool, u64, u32) -> RuntimeHandle;
+/// `__send`: a row's id and its values, as arrays of one row.
+pub(crate) type Send = unsafe extern "C-unwind" fn(RuntimeHandle, u64, Arguments) -> FfiFuture<bool>;
+/// `__drain_results`.
+pub(crate) type Drain = unsafe extern "C-unwind" fn(RuntimeHandle) -> DrainResult;
+/// `__stop_runtime`.
+pub(crate) type Stop = unsafe extern "C-unwind" fn(RuntimeHandle);
 
 impl Drop for ArrowArray {
     fn drop(&mut self) {

@@ -35,18 +35,9 @@ impl RawLibrary {
     /// # Errors
     /// What the system's loader says.
     pub(crate) fn load(path: &Path) -> Result<Self, String> {
-        let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| "its path has a zero byte".to_owned())?;
-        // SAFETY: the path is a C string. What the library does when it is loaded is its own; whoever calls this has checked that it is
-        // one that was built from a function's source.
-        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        if handle.is_null() {
-            return Err(loader_says());
-        }
-        // SAFETY: the handle was just given, the name is a C string.
-        let run = unsafe { libc::dlsym(handle, c"__run".as_ptr()) };
-        if run.is_null() {
-            return Err("it has no __run: it is no library of a function that is not async".to_owned());
-        }
+        let handle = open(path)?;
+        let run =
+            symbol(handle, c"__run").ok_or("it has no __run: it is no library of a function that is not async")?;
         // SAFETY: Arroyo's interface gives `__run` this type, and the library is never unloaded.
         let run = unsafe { std::mem::transmute::<*mut c_void, Run>(run) };
         Ok(Self { run })
@@ -66,6 +57,22 @@ impl RawLibrary {
     }
 }
 
+/// Loads a library for good.
+pub(super) fn open(path: &Path) -> Result<NonNull<c_void>, String> {
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| "its path has a zero byte".to_owned())?;
+    // SAFETY: the path is a C string. What the library does when it is loaded is its own; whoever calls this has checked that it is
+    // one that was built from a function's source.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    NonNull::new(handle).ok_or_else(loader_says)
+}
+
+/// What a loaded library has under a name.
+pub(super) fn symbol(library: NonNull<c_void>, name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: the library was loaded and stays so, the name is a C string.
+    let found = unsafe { libc::dlsym(library.as_ptr(), name.as_ptr()) };
+    (!found.is_null()).then_some(found)
+}
+
 fn loader_says() -> String {
     // SAFETY: it gives null, or a C string that is good until the next call of the loader in this thread.
     let message = unsafe { libc::dlerror() };
@@ -77,7 +84,7 @@ fn loader_says() -> String {
 }
 
 /// The arguments as a buffer that the library frees as a `Vec` of its own, which means with the system's allocator.
-fn given_away(arguments: Vec<ArrayAndSchema>) -> Arguments {
+pub(super) fn given_away(arguments: Vec<ArrayAndSchema>) -> Arguments {
     let length = arguments.len();
     let layout = Layout::array::<ArrayAndSchema>(length).expect("a function has few arguments");
     // SAFETY: there is at least one argument, a declaration without any is refused: the layout's size is not zero.
@@ -98,7 +105,7 @@ struct Exported {
     _buffers: Vec<Buffer>,
 }
 
-fn exported(array: &ArrayRef) -> ArrayAndSchema {
+pub(super) fn exported(array: &ArrayRef) -> ArrayAndSchema {
     let data = array.to_data();
     // An array's offset is in its buffers already, but for texts', whose offsets stand in them as they were sliced.
     let data = if data.offset() == 0 { data } else { compacted(&data) };
@@ -195,7 +202,7 @@ unsafe impl Sync for Foreign {}
 impl std::panic::RefUnwindSafe for Foreign {}
 
 /// Takes over what a call gave.
-fn imported(given: ArrayAndSchema, returns: ValueType) -> Result<ArrayRef, String> {
+pub(super) fn imported(given: ArrayAndSchema, returns: ValueType) -> Result<ArrayRef, String> {
     let ArrayAndSchema { array, schema } = given;
     if schema.format.is_null() {
         return Err("its type has no name".to_owned());

@@ -5,9 +5,11 @@
 
 #![allow(unsafe_code)]
 
+mod async_library;
 mod confine;
 mod interface;
 mod library;
 
+pub(crate) use async_library::{Drained, RawAsyncLibrary, RawRuntime, waits};
 pub(crate) use confine::{Confinement, confine, take_standard_input};
 pub(crate) use library::{RawLibrary, RawRun};

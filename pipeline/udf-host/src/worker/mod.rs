@@ -14,11 +14,26 @@
 //!
 //! A message to the host begins with a byte: 0 a batch follows, 1 it panicked, 2 it gave something malformed, or did not load; then a
 //! `u32` of bytes, little-endian, and the text that says what.
+//!
+//! Of an async function both directions go on at once, and batches have a first column with the ids of rows:
+//!
+//! ```text
+//!   ids and columns ───────────────────────▶   gives each row to the library's thread
+//!   ids and columns ───────────────────────▶
+//!                             ◀───────────   ids and a column, as results come
+//!                             ◀───────────   or: lost, and the ids that the thread had when it panicked
+//! ```
+//!
+//! Lost is the byte 3, then a `u32` of bytes and the ids, each a little-endian `u64`. A worker whose library's thread is
+//! blocked ends with the exit code [`BLOCKED`].
 
 mod process;
+mod running;
 mod serve;
+mod serve_async;
 
 pub(crate) use process::{Failure, Worker};
+pub(crate) use running::{Running, Said};
 pub use serve::serve_worker;
 
 use crate::declaration::Declaration;
@@ -38,6 +53,10 @@ struct Start {
 const BATCH: u8 = 0;
 const PANICKED: u8 = 1;
 const MALFORMED: u8 = 2;
+const LOST: u8 = 3;
+
+/// The exit code of a worker whose library's thread is blocked.
+const BLOCKED: i32 = 75;
 
 fn write_text(to: &mut impl Write, text: &[u8]) -> io::Result<()> {
     let length = u32::try_from(text.len()).map_err(io::Error::other)?;

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// At most so much of what a function printed stands in a reason.
 const SAID_BYTES_MAX: u64 = 500;
 /// When a function has printed so much, it is thrown away.
-const PRINTED_BYTES_MAX: u64 = 1 << 20;
+pub(super) const PRINTED_BYTES_MAX: u64 = 1 << 20;
 /// How long a worker may take to start: a machine that is busy is not a worker that hangs.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -61,28 +61,9 @@ impl Worker {
         declaration: &Declaration,
         settings: &Settings,
     ) -> Result<Self, String> {
-        let (mut child, socket, printed) =
-            spawn(program).map_err(|error| format!("no worker can be started: {error}"))?;
-        let schema = argument_schema(declaration);
-        let start = Start {
-            library: library.to_owned(),
-            declaration: declaration.clone(),
-            memory_bytes_max: settings.memory_limit_bytes,
-            network: settings.network,
-        };
-        match greet(&socket, &start, &schema) {
-            Ok((calls, results)) => Ok(Self { child, schema, socket, calls, results, printed, printed_before: 0 }),
-            Err(Greeting::Refused(why)) => {
-                end(&mut child);
-                Err(format!("its library does not load: {why}"))
-            }
-            Err(Greeting::Failed(error)) => {
-                let status = end(&mut child);
-                let said = tail(&printed, 0).map(|said| format!(": {said}")).unwrap_or_default();
-                let status = status.map_or("was ended".to_owned(), status_text);
-                Err(format!("a worker does not start ({error}; it {status}){said}"))
-            }
-        }
+        let Started { child, socket, calls, results, printed, schema } =
+            start(program, library, declaration, settings)?;
+        Ok(Self { child, schema, socket, calls, results, printed, printed_before: 0 })
     }
 
     /// Calls the function.
@@ -155,6 +136,47 @@ impl Drop for Worker {
     }
 }
 
+/// A worker that has loaded its library.
+pub(super) struct Started {
+    pub(super) child: Child,
+    pub(super) socket: UnixStream,
+    pub(super) calls: StreamWriter<BufWriter<UnixStream>>,
+    pub(super) results: StreamReader<BufReader<UnixStream>>,
+    pub(super) printed: File,
+    /// The columns that it is called with.
+    pub(super) schema: SchemaRef,
+}
+
+/// Starts `program`, and has it load a library.
+pub(super) fn start(
+    program: &[&OsStr],
+    library: &Path,
+    declaration: &Declaration,
+    settings: &Settings,
+) -> Result<Started, String> {
+    let (mut child, socket, printed) = spawn(program).map_err(|error| format!("no worker can be started: {error}"))?;
+    let schema = argument_schema(declaration);
+    let start = Start {
+        library: library.to_owned(),
+        declaration: declaration.clone(),
+        memory_bytes_max: settings.memory_limit_bytes,
+        network: settings.network,
+    };
+    match greet(&socket, &start, &schema) {
+        Ok((calls, results)) => Ok(Started { child, socket, calls, results, printed, schema }),
+        Err(Greeting::Refused(why)) => {
+            end(&mut child);
+            Err(format!("its library does not load: {why}"))
+        }
+        Err(Greeting::Failed(error)) => {
+            let status = end(&mut child);
+            let said = tail(&printed, 0).map(|said| format!(": {said}")).unwrap_or_default();
+            let status = status.map_or("was ended".to_owned(), status_text);
+            Err(format!("a worker does not start ({error}; it {status}){said}"))
+        }
+    }
+}
+
 enum Greeting {
     Refused(String),
     Failed(ArrowError),
@@ -200,7 +222,7 @@ fn spawn(program: &[&OsStr]) -> io::Result<(Child, UnixStream, File)> {
 }
 
 /// Ends it; how it ended if it did so by itself.
-fn end(child: &mut Child) -> Option<ExitStatus> {
+pub(super) fn end(child: &mut Child) -> Option<ExitStatus> {
     // One that is on its way out ends as it would have.
     let killed = child.kill();
     let status = child.wait().ok()?;
@@ -215,7 +237,7 @@ fn is_time_out(error: &ArrowError) -> bool {
     matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-fn status_text(status: ExitStatus) -> String {
+pub(super) fn status_text(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(libc::SIGSEGV), _) => "died: segmentation fault".to_owned(),
         (Some(libc::SIGBUS), _) => "died: bus error".to_owned(),
@@ -228,7 +250,7 @@ fn status_text(status: ExitStatus) -> String {
 }
 
 /// The last of what was printed since, on one line, without advice about back traces.
-fn tail(printed: &File, since: u64) -> Option<String> {
+pub(super) fn tail(printed: &File, since: u64) -> Option<String> {
     let length = printed.metadata().ok()?.len();
     let start = since.max(length.saturating_sub(SAID_BYTES_MAX));
     let mut bytes = vec![0; usize::try_from(length.checked_sub(start)?).ok()?];

@@ -1,14 +1,15 @@
 //! The worker's side.
 
+use super::serve_async::serve_async;
 use super::{BATCH, MALFORMED, PANICKED, Start, read_text, write_text};
-use crate::library::{Fault, Library};
-use crate::raw::{Confinement, confine, take_standard_input};
+use crate::declaration::{Declaration, Kind};
+use crate::library::{Fault, Library, result_schema};
+use crate::raw::{Confinement, RawAsyncLibrary, confine, take_standard_input};
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use std::error::Error;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
 use std::process::{ExitCode, exit};
@@ -45,19 +46,41 @@ fn serve() -> Result<(), Box<dyn Error>> {
     })?;
     let limits = Confinement { memory_bytes_max: start.memory_bytes_max, network: start.network };
     let confined = confine(limits).map_err(|error| format!("its limits cannot be set: {error}"));
-    let library = match confined.and_then(|()| Library::load(&start.library, &start.declaration)) {
-        Ok(library) => library,
-        Err(why) => {
-            output.write_all(&[MALFORMED])?;
-            write_text(&mut output, why.as_bytes())?;
-            return Ok(output.flush()?);
-        }
-    };
+    let declaration = &start.declaration;
+    if let Kind::Async(options) = declaration.kind {
+        return match confined.and_then(|()| RawAsyncLibrary::load(&start.library)) {
+            Ok(library) => serve_async(library, declaration, options, input, output),
+            Err(why) => refuse(&mut output, &why),
+        };
+    }
+    match confined.and_then(|()| Library::load(&start.library, declaration)) {
+        Ok(library) => serve_calls(&library, declaration, input, output),
+        Err(why) => refuse(&mut output, &why),
+    }
+}
+
+fn refuse(output: &mut impl Write, why: &str) -> Result<(), Box<dyn Error>> {
+    output.write_all(&[MALFORMED])?;
+    write_text(output, why.as_bytes())?;
+    Ok(output.flush()?)
+}
+
+/// Says that the library is loaded; what comes now are batches.
+pub(super) fn results<W: Write>(mut output: W, declaration: &Declaration) -> Result<StreamWriter<W>, Box<dyn Error>> {
     output.write_all(&[BATCH])?;
-    let result = Field::new("result", start.declaration.returns.value_type.arrow(), true);
-    let schema = Arc::new(Schema::new(vec![result]));
-    let mut results = StreamWriter::try_new(output, &schema)?;
+    let mut results = StreamWriter::try_new(output, &result_schema(declaration))?;
     results.get_mut().flush()?;
+    Ok(results)
+}
+
+fn serve_calls(
+    library: &Library,
+    declaration: &Declaration,
+    input: impl Read,
+    output: impl Write,
+) -> Result<(), Box<dyn Error>> {
+    let mut results = results(output, declaration)?;
+    let schema = result_schema(declaration);
     for batch in StreamReader::try_new(input, None)? {
         match library.call(batch?.columns()) {
             Ok(column) => {

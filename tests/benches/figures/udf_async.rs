@@ -1,0 +1,113 @@
+//! Calls of an async function through a whole pipeline: one partition, a service that takes 50 ms.
+
+use crate::CHALK;
+use chalk_cli::{Node, ProjectFiles};
+use chalk_event::PartitionId;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const LATENCY: Duration = Duration::from_millis(50);
+const IN_FLIGHT: usize = 1000;
+const ROWS: usize = 200_000;
+const BURST: usize = 10_000;
+
+const STUB: &str = r#"use arroyo_udf_plugin::async_udf::tokio::time::{Duration, sleep};
+use arroyo_udf_plugin::udf;
+
+#[udf(ORDER, allowed_in_flight = 1000, timeout = "5s")]
+async fn stub(id: i64) -> i64 {
+    sleep(Duration::from_millis(50)).await;
+    id + 1
+}
+"#;
+
+const SQL: &str = "CREATE TABLE rows (id BIGINT NOT NULL)\n\
+    WITH (connector = 'single_file', path = 'rows.json', format = 'json');\n\
+    CREATE MATERIALIZED VIEW answers AS SELECT count(*) AS answers FROM (SELECT stub(id) AS answer FROM rows);\n";
+
+pub(crate) fn run() {
+    let ideal = IN_FLIGHT as f64 / LATENCY.as_secs_f64();
+    println!(
+        "\nasync: a stub of {} ms, {IN_FLIGHT} in flight, one partition: at most {ideal:.0}/s",
+        LATENCY.as_millis()
+    );
+    for order in ["unordered", "ordered"] {
+        let drained = drained(order, ROWS);
+        let steady = drained.between(0.2, 0.95);
+        println!(
+            "{order:<10} {ROWS} rows: {:>6.0}/s between 20 and 95 %, {:.3} of it; {:>6.0}/s from start to end; memory at most {} MiB",
+            steady,
+            steady / ideal,
+            ROWS as f64 / drained.seconds(1.0),
+            drained.memory_mib,
+        );
+    }
+    let burst = drained("unordered", BURST);
+    println!(
+        "a burst of {BURST}: answered after {:.0} ms (half of it), {:.0} ms (99 %), {:.0} ms (all); memory at most {} MiB",
+        1e3 * burst.seconds(0.5),
+        1e3 * burst.seconds(0.99),
+        1e3 * burst.seconds(1.0),
+        burst.memory_mib,
+    );
+}
+
+/// How many results were recorded by when.
+struct Drained {
+    rows: usize,
+    recorded: Vec<(Duration, u64)>,
+    memory_mib: u64,
+}
+
+impl Drained {
+    /// By when so large a part was recorded.
+    fn seconds(&self, part: f64) -> f64 {
+        let wanted = (part * self.rows as f64) as u64;
+        let found = self.recorded.iter().find(|(_, count)| *count >= wanted);
+        found.map_or(f64::NAN, |(at, _)| at.as_secs_f64())
+    }
+
+    /// Results per second between two parts.
+    fn between(&self, from: f64, to: f64) -> f64 {
+        (to - from) * self.rows as f64 / (self.seconds(to) - self.seconds(from))
+    }
+}
+
+fn drained(order: &str, rows: usize) -> Drained {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("sql/rows.sql", SQL.replace("rows.json", &folder.path().join("rows.json").display().to_string()));
+    write("udfs/stub.rs", STUB.replace("ORDER", order));
+    write("rows.json", (0..rows).map(|id| format!("{{\"id\":{id}}}\n")).collect());
+    build(folder.path());
+    let files = ProjectFiles::read(&folder.path().join("sql")).unwrap();
+    let began = Instant::now();
+    let node = Node::open(&files, &folder.path().join("data"), "bench").unwrap();
+    let topic = node.log.topics().by_name("_recorded_answers_stub").unwrap().id;
+    let (mut recorded, mut memory_mib) = (Vec::new(), 0);
+    loop {
+        let count = node.log.tail(topic, PartitionId(0)).0;
+        recorded.push((began.elapsed(), count));
+        memory_mib = memory_mib.max(crate::machine::anonymous_memory() >> 20);
+        if count >= rows as u64 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    node.pipeline.stop();
+    Drained { rows, recorded, memory_mib }
+}
+
+fn build(folder: &Path) {
+    let program = std::env::current_exe().unwrap();
+    let mut target = program.ancestors().nth(3).unwrap().as_os_str().to_owned();
+    target.push("-udfs");
+    let mut build = Command::new(program);
+    build.args([CHALK, "udf", "build"]).current_dir(folder).env("CARGO_TARGET_DIR", target);
+    assert!(build.status().unwrap().success(), "the stub does not compile");
+}
