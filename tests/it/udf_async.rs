@@ -133,7 +133,7 @@ fn a_stage_is_shown_where_it_is_cut() {
         "results of stage said_ask (topic _recorded_said_ask)",
         "stage said_ask: ask(columns [1]) of 3, recorded in topic _recorded_said_ask",
         "  0  source words (topic words)",
-        "  1  filter id@0 >= 0  ← 0",
+        "  2  filter id@0 >= 0  ← 1",
     ] {
         assert!(explained.contains(line), "{line} is not in\n{explained}");
     }
