@@ -261,7 +261,7 @@ impl Query<'_> {
             expressions.push(argument);
         }
         let input = input.project(format!("{}/stage", self.name), expressions, fields);
-        let types: Vec<DataType> = call.args.iter().map(|arg| Ok(arg_type(arg, over)?)).collect::<Result<_>>()?;
+        let types: Vec<DataType> = call.args.iter().map(|arg| arg_type(arg, over)).collect::<Result<_>>()?;
         let returns = call.func.return_type(&types)?;
         let name = self.stage_name(call.name());
         let stage = Stage {

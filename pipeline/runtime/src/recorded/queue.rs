@@ -315,7 +315,7 @@ mod tests {
         push(&mut queue, 0..3, &[(1, 3)]);
         queue.next(3);
         done(&mut queue, &[2, 1]);
-        assert_eq!(record(&mut queue, true, 0), []);
+        assert_eq!(record(&mut queue, true, 0), [0_u64; 0]);
         done(&mut queue, &[0]);
         assert_eq!(record(&mut queue, true, 0), [0, 1, 2]);
     }
