@@ -8,10 +8,10 @@ use chalk_catalog::TopicSchema;
 use chalk_connect::Lines;
 use chalk_event::{CommitSeq, Watermark};
 use chalk_graph::{NodeKind, SinkTarget};
-use chalk_ingest::{Door, DoorOptions, Refused};
+use chalk_ingest::{Door, DoorOptions, Refused, Rows};
 use chalk_log::{Append, CommitLog, EventLog, LogOptions};
 use chalk_plan::{Functions, PlanError, Project, SqlFile, TopicSchemas, session};
-use chalk_runtime::{Checkpoints, Handle, Options, Pipeline};
+use chalk_runtime::{Checkpoints, Handle, Options, Pipeline, rows_of};
 use chalk_serve::{Format, Queries, QueryLimits, write};
 use chalk_store::memory::MemoryFiles;
 use chalk_view::Snapshot;
@@ -68,6 +68,8 @@ pub(crate) struct Engine {
     caught: Vec<(String, Caught)>,
     lines: BTreeMap<String, u64>,
     runtime: Runtime,
+    /// Nanoseconds: when the next commit is made.
+    time: Arc<AtomicI64>,
 }
 
 /// Plans a project that has these schemas of topics.
@@ -84,7 +86,9 @@ impl Engine {
     /// Starts a project.
     pub(crate) fn start(project: Project, topics: &[(String, String)], run: Run) -> Self {
         let time = Arc::new(AtomicI64::new(NOON));
-        let clock: Arc<dyn Fn() -> i64 + Send + Sync> = Arc::new(move || time.fetch_add(1_000_000, Ordering::Relaxed));
+        let of_clock = Arc::clone(&time);
+        let clock: Arc<dyn Fn() -> i64 + Send + Sync> =
+            Arc::new(move || of_clock.fetch_add(1_000_000, Ordering::Relaxed));
         let log = CommitLog::open_in(Arc::new(MemoryFiles::default()), LogOptions::new(Arc::clone(&clock)));
         let log: Arc<dyn EventLog> = Arc::new(log.expect("a new log"));
         for (name, avsc) in topics {
@@ -114,7 +118,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let checkpoints = MemoryFiles::default();
         let lines = BTreeMap::new();
-        let mut engine = Self { project, folder, log, door, checkpoints, handle: None, caught, lines, runtime };
+        let mut engine = Self { project, folder, log, door, checkpoints, handle: None, caught, lines, runtime, time };
         engine.resume(run);
         engine
     }
@@ -155,13 +159,18 @@ impl Engine {
         self.handle().status().checkpoint.started_after > CommitSeq(0)
     }
 
+    /// Lets so much time pass before the next commit.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.time.fetch_add(i64::try_from(time.as_nanos()).expect("a short time"), Ordering::Relaxed);
+    }
+
     /// Appends lines of JSON to a table's topic, in one commit; gives those that were refused.
     pub(crate) fn append(&mut self, table: &str, text: &str) -> Vec<Refused> {
-        let topic = self.project.table(table).and_then(|table| table.topic.as_ref());
-        let topic = topic.unwrap_or_else(|| panic!("table '{table}' is not there or cannot be read"));
-        let id = self.log.topics().by_name(&topic.name).expect("a topic").id;
+        let source = self.project.table(table).and_then(|table| table.source.as_ref());
+        let source = source.unwrap_or_else(|| panic!("table '{table}' is not there or cannot be read"));
         let first = self.lines.entry(table.to_owned()).or_insert(1);
-        let submitted = self.door.submit_rows(table, text.as_bytes(), id, *first, Append::default());
+        let rows = Rows { first_line: *first, ..rows_of(source, &*self.log).expect("a topic") };
+        let submitted = self.door.submit_rows(table, text.as_bytes(), &rows, Append::default());
         *first += text.lines().count() as u64;
         submitted.and_then(|submitted| Ok(submitted.wait()?)).expect("an open log").refused
     }

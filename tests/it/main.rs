@@ -1,21 +1,27 @@
 //! What concerns more than one crate: the map of the project, its licences, its words; and the program as it is used.
 
 mod architecture;
+mod arroyo;
 mod boards;
 mod changelog;
 mod cold;
 mod commands;
+mod connectors;
 mod copies;
 mod crash;
+mod debezium;
 mod demo;
 mod docs;
 mod engine;
+#[cfg(feature = "fluvio")]
+mod fluvio;
 mod homework_words;
 mod licences;
 mod loadable;
 mod log;
 mod log_tools;
 mod looking;
+mod nexmark;
 mod oracle;
 mod program;
 mod restart;

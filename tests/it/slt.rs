@@ -10,6 +10,7 @@
 //! | `explain` | `----` and the graph, as `chalk explain` shows it |
 //! | `events TABLE` | appends the lines of JSON that follow, in one commit; `----` and what was refused, if anything was |
 //! | `advance TABLE TIME` | appends a row that has nothing but its event time |
+//! | `pass N UNIT` | lets so much time pass before the next commit |
 //! | `restart [SHARDS]` | stops the pipeline and starts it again |
 //! | `drain` | bounded tables end: what is open closes |
 //! | `query` | SQL over views and topics; `----` and the answer as CSV, a row that is one NULL as `NULL`. Rows are sorted unless it has ORDER BY |
@@ -116,6 +117,11 @@ impl Session {
                 let refused = self.engine().append(table, &format!("{{\"{column}\":\"{time}\"}}\n"));
                 assert!(refused.is_empty(), "{refused:?}");
                 self.engine().caught_up().unwrap_or_else(|error| panic!("{error}"));
+                None
+            }
+            ("pass", time) => {
+                let time = chalk_graph::options::parse_interval(&time.join(" ")).expect("a number and a unit");
+                self.engine().pass(time);
                 None
             }
             ("restart", shards) => {

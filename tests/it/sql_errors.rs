@@ -29,6 +29,13 @@ fn check_query(sql: &str, expected: &str) {
     check(&format!("{GRADED}{sql}"), expected);
 }
 
+/// As [`check_query`], for all that is said.
+fn check_all(sql: &str, expected: &str) {
+    let folder = Folder::of_homework();
+    folder.write("mine.sql", format!("{GRADED}{sql}"));
+    folder.chalk(&["run", "mine.sql", "--data", "data"]).check(2, "", expected.trim_start_matches('\n'));
+}
+
 #[test]
 fn an_unknown_table() {
     check_query(
@@ -165,7 +172,7 @@ fn an_unknown_option() {
     check(
         "CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'log', topics = 'graded');",
         "
-error: table 'graded': connector 'log' has no option 'topics': it knows connector, type, format, topic, lateness
+error: table 'graded': connector 'log' has no option 'topics': it knows connector, type, event_time_field, watermark_field, topic, lateness, format
  --> mine.sql:1:14
   |
 1 | CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'log', topics = 'graded');
@@ -178,10 +185,25 @@ fn an_unknown_connector() {
     check(
         "CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'carrier_pigeon');",
         "
-error: table 'graded': connector 'carrier_pigeon' is not known: this build has log, single_file and filesystem (JSON lines), stdout and blackhole
+error: table 'graded': connector 'carrier_pigeon' is not known: this build has log, single_file, filesystem, impulse, nexmark, stdout, preview and blackhole
  --> mine.sql:1:14
   |
 1 | CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'carrier_pigeon');
+  |              ^^^^^^",
+    );
+}
+
+/// In a build with it, other tests tell of it.
+#[cfg(not(feature = "fluvio"))]
+#[test]
+fn a_connector_of_another_build() {
+    check(
+        "CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'fluvio', topic = 'graded');",
+        "
+error: table 'graded': connector 'fluvio' is not in this build: build chalk with --features chalk-cli/fluvio
+ --> mine.sql:1:14
+  |
+1 | CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'fluvio', topic = 'graded');
   |              ^^^^^^",
     );
 }
@@ -234,19 +256,74 @@ error: table 'reports' has no column 'pionts'
 }
 
 #[test]
-fn a_limit_in_a_view() {
+fn an_order_of_a_view() {
     check_query(
         "\
 CREATE MATERIALIZED VIEW best AS
-SELECT class_id, points FROM graded ORDER BY points DESC LIMIT 3;",
+SELECT class_id, points FROM graded ORDER BY points DESC;",
         "
-error: ORDER BY and LIMIT have no meaning in a pipeline: its rows never end
+error: ORDER BY has no meaning in a pipeline: its rows never end
  --> mine.sql:5:1
   |
 5 | CREATE MATERIALIZED VIEW best AS
   | ^^^^^^
   |
-  = help: put them into the query over the view; for the first n of a group use ROW_NUMBER() OVER (…)",
+  = help: put it into the query over the view; for the first n rows add LIMIT, for those of a group use ROW_NUMBER() OVER (…)",
+    );
+}
+
+#[test]
+fn all_mistakes_of_a_file_at_once() {
+    check_all(
+        "\
+CREATE TABLE odd (x UUID) WITH (connector = 'stdout');
+SELECT points FROM gradde;
+SELEC 1;
+SELECT point FROM graded;
+SELECT x FROM odd;",
+        "
+error: Expected: an SQL statement, found: SELEC
+ --> mine.sql:7:1
+  |
+7 | SELEC 1;
+  | ^
+
+1 mistake: nothing was run
+",
+    );
+    check_all(
+        "\
+CREATE TABLE odd (x UUID) WITH (connector = 'stdout');
+SELECT points FROM gradde;
+SELECT point FROM graded;
+SELECT x FROM odd;",
+        "
+error: column 'x': type UUID is not supported in this build
+ --> mine.sql:5:19
+  |
+5 | CREATE TABLE odd (x UUID) WITH (connector = 'stdout');
+  |                   ^
+  |
+  = help: BOOLEAN, SMALLINT, INT, BIGINT and these UNSIGNED, REAL, DOUBLE, DECIMAL(p, s), TEXT, BYTEA, TIMESTAMP(0, 3, 6 or 9), DATE, TIME, INTERVAL, JSON, T[] and STRUCT<name T, …> are
+
+error: there is no table or view 'gradde'
+ --> mine.sql:6:20
+  |
+6 | SELECT points FROM gradde;
+  |                    ^^^^^^
+  |
+  = help: did you mean 'graded'?
+
+error: No field named point
+ --> mine.sql:7:8
+  |
+7 | SELECT point FROM graded;
+  |        ^^^^^
+  |
+  = help: did you mean 'graded.points'?
+
+3 mistakes: nothing was run
+",
     );
 }
 
@@ -307,7 +384,7 @@ error: DROP TABLE … is not a statement of a pipeline
 5 | DROP TABLE graded;
   | ^^^^
   |
-  = help: pipelines are made of CREATE TABLE, CREATE VIEW, CREATE MATERIALIZED VIEW, INSERT INTO … SELECT and SELECT",
+  = help: pipelines are made of CREATE TABLE, CREATE VIEW, CREATE MATERIALIZED VIEW, INSERT INTO … SELECT, SELECT and SET",
     );
 }
 
@@ -345,18 +422,18 @@ error: there is another table or view 'late_rows'
 #[test]
 fn several_mistakes_in_several_files() {
     let folder = Folder::new();
-    folder.write("mine/a.sql", "CREATE TABLE a (x BLOB) WITH (connector = 'stdout');\n");
+    folder.write("mine/a.sql", "CREATE TABLE a (x UUID) WITH (connector = 'stdout');\n");
     folder.write("mine/b.sql", "CREATE TABLE b (y TEXT) WITH (connector = 'nowhere');\n");
     let err = "\
-error: column 'x': type BLOB is not supported in this build
+error: column 'x': type UUID is not supported in this build
  --> mine/a.sql:1:17
   |
-1 | CREATE TABLE a (x BLOB) WITH (connector = 'stdout');
+1 | CREATE TABLE a (x UUID) WITH (connector = 'stdout');
   |                 ^
   |
-  = help: BOOLEAN, INT, BIGINT, REAL, DOUBLE, TEXT, TIMESTAMP and JSON are
+  = help: BOOLEAN, SMALLINT, INT, BIGINT and these UNSIGNED, REAL, DOUBLE, DECIMAL(p, s), TEXT, BYTEA, TIMESTAMP(0, 3, 6 or 9), DATE, TIME, INTERVAL, JSON, T[] and STRUCT<name T, …> are
 
-error: table 'b': connector 'nowhere' is not known: this build has log, single_file and filesystem (JSON lines), stdout and blackhole
+error: table 'b': connector 'nowhere' is not known: this build has log, single_file, filesystem, impulse, nexmark, stdout, preview and blackhole
  --> mine/b.sql:1:14
   |
 1 | CREATE TABLE b (y TEXT) WITH (connector = 'nowhere');

@@ -35,13 +35,13 @@ pub enum ControlEvent {
         /// The envelope's `.avsc`.
         envelope: String,
     },
-    /// A bounded source's rows up to `position` stand in the same commit as this record or an earlier one.
+    /// A source's rows up to `position` stand in the same commit as this record or an earlier one.
     SourceRead {
-        /// The source's table.
+        /// The source's table; of a source with partitions, `table/partition`.
         table: String,
-        /// How many bytes of it are read.
+        /// Where to go on: how many bytes of a file are read, or the next offset of a partition.
         position: u64,
-        /// How many lines those are.
+        /// How many lines, or records, those are.
         lines: u64,
     },
     /// A pipeline's output for an epoch stands in the same commit as this record.

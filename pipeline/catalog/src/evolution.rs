@@ -118,8 +118,10 @@ fn event(record: &RecordSchema) -> String {
 
 /// Whether values of one type can be read as another; where inside they cannot, and why.
 fn promoted(old: &ColumnType, new: &ColumnType) -> Result<(), (String, String)> {
-    use ColumnType::{Double, Float, Int, Json, Long, Text, Uuid, Word};
+    use ColumnType::{Double, EpochTime, Float, Int, Json, Long, Text, Timestamp, Uuid, Word};
     match (old, new) {
+        // Both are kept as nanoseconds; what numbers of later events count is another matter.
+        (Timestamp | EpochTime(_), Timestamp | EpochTime(_)) => Ok(()),
         (Int, Long | Float | Double) | (Long, Float | Double) | (Float, Double) | (Uuid | Word(_), Text) => Ok(()),
         (Word(old), Word(new)) => words(old, new),
         (Json(old), Json(new)) => resolved(old, new),

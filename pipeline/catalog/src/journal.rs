@@ -1,4 +1,4 @@
-//! How far pipelines and bounded sources are: what the journal's events come to.
+//! How far pipelines and sources are: what the journal's events come to.
 
 use crate::control::ControlEvent;
 use crate::topic::TopicId;
@@ -80,12 +80,12 @@ pub struct CommittedEpoch {
     pub views: Option<BTreeMap<String, ViewRecord>>,
 }
 
-/// How far a bounded source is read.
+/// How far a source, or a partition of one, is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePosition {
-    /// In bytes.
+    /// In bytes of a file, or the next offset.
     pub position: u64,
-    /// In lines.
+    /// In lines, or records.
     pub lines: u64,
 }
 
@@ -100,7 +100,7 @@ pub struct CommittedSink {
     pub state: String,
 }
 
-/// The last word on each pipeline, each sink outside the log and each bounded source. It does not grow with the number of epochs.
+/// The last word on each pipeline, each sink outside the log and each source. It does not grow with the number of epochs.
 ///
 /// ```
 /// use chalk_catalog::{ControlEvent, Journal, SourcePosition};
@@ -115,7 +115,7 @@ pub struct CommittedSink {
 pub struct Journal {
     /// The last committed epoch, by pipeline.
     pub pipelines: BTreeMap<String, CommittedEpoch>,
-    /// Where to go on reading, by table.
+    /// Where to go on reading, by table, or by `table/partition`.
     pub sources: BTreeMap<String, SourcePosition>,
     /// What each sink has, by pipeline and sink.
     pub sinks: BTreeMap<(String, String), CommittedSink>,

@@ -16,7 +16,7 @@ mod journal;
 mod schema;
 mod topic;
 
-pub use avro::{AvroField, AvroType};
+pub use avro::{AvroField, AvroType, EpochUnit};
 pub use control::ControlEvent;
 pub use evolution::{Evolution, SchemaBreak};
 pub use function::FunctionIdentity;

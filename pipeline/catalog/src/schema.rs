@@ -1,6 +1,6 @@
 //! A topic's schema: the records it can hold and the flat columns that store them.
 
-use crate::avro::{AvroField, AvroType};
+use crate::avro::{AvroField, AvroType, EpochUnit};
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::Value;
@@ -36,8 +36,10 @@ pub enum ColumnType {
     Uuid,
     /// `TEXT`, one of these words.
     Word(Vec<String>),
-    /// `TIMESTAMP`, nanoseconds UTC.
+    /// `TIMESTAMP`, nanoseconds UTC; numbers on the wire are microseconds.
     Timestamp,
+    /// The same, with other numbers on the wire.
+    EpochTime(EpochUnit),
     /// `JSON`: text, valid by this Avro type.
     Json(AvroType),
 }
@@ -54,6 +56,7 @@ impl ColumnType {
             AvroType::Uuid => Self::Uuid,
             AvroType::Enum(words) => Self::Word(words),
             AvroType::Timestamp => Self::Timestamp,
+            AvroType::EpochTime(unit) => Self::EpochTime(unit),
             nested => Self::Json(nested),
         }
     }
@@ -68,7 +71,7 @@ impl ColumnType {
             Self::Float => DataType::Float32,
             Self::Double => DataType::Float64,
             Self::Text | Self::Uuid | Self::Word(_) | Self::Json(_) => DataType::Utf8,
-            Self::Timestamp => DataType::Timestamp(TimeUnit::Nanosecond, None),
+            Self::Timestamp | Self::EpochTime(_) => DataType::Timestamp(TimeUnit::Nanosecond, None),
         }
     }
 
@@ -84,6 +87,18 @@ impl ColumnType {
             Self::Uuid => "a UUID".to_owned(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
             Self::Timestamp => "an RFC 3339 timestamp such as \"2025-09-01T08:00:00Z\"".to_owned(),
+            Self::EpochTime(unit) => {
+                format!("an RFC 3339 timestamp such as \"2025-09-01T08:00:00Z\", or {} since 1970", unit.word())
+            }
+            Self::Json(AvroType::Integer { bits, signed: true }) => format!("an integer of {bits} bits"),
+            Self::Json(AvroType::Integer { bits, .. }) => format!("an integer of {bits} bits, not negative"),
+            Self::Json(AvroType::Decimal { precision, scale }) => {
+                format!("a number of up to {precision} digits, {scale} of them after the point")
+            }
+            Self::Json(AvroType::Bytes) => "bytes as hexadecimal text".to_owned(),
+            Self::Json(AvroType::Date) => "a date such as \"2025-09-01\"".to_owned(),
+            Self::Json(AvroType::TimeOfDay) => "a time such as \"08:30:00\"".to_owned(),
+            Self::Json(AvroType::Interval) => "a span of time such as \"1 day 2 hours\"".to_owned(),
             Self::Json(AvroType::Array(_)) => "an array".to_owned(),
             Self::Json(AvroType::Any) => "a JSON value".to_owned(),
             Self::Json(_) => "an object".to_owned(),
@@ -181,9 +196,10 @@ impl TopicSchema {
             .map_err(|message| SchemaError { topic: topic.to_owned(), message })
     }
 
-    /// The `.avsc` of a table that has none: one record with just these columns, and no envelope.
+    /// The `.avsc` of a table that has none: one record with just these columns, and no envelope. `is_identified`: its rows have ids that
+    /// stay when they are given again, in a column `event_id`.
     #[must_use]
-    pub fn avsc_of_table(table: &str, columns: &[Column]) -> String {
+    pub fn avsc_of_table(table: &str, columns: &[Column], is_identified: bool) -> String {
         let fields: Vec<Value> = columns
             .iter()
             .map(|column| {
@@ -195,13 +211,18 @@ impl TopicSchema {
                     ColumnType::Double => serde_json::json!("double"),
                     ColumnType::Text | ColumnType::Uuid | ColumnType::Word(_) => serde_json::json!("string"),
                     ColumnType::Timestamp => serde_json::json!({"type": "long", "logicalType": "timestamp-micros"}),
-                    ColumnType::Json(_) => serde_json::json!({"type": "string", "logicalType": "json"}),
+                    ColumnType::EpochTime(unit) => AvroType::EpochTime(*unit).to_json(),
+                    ColumnType::Json(avro) => avro.to_json(),
                 };
                 let avro = if column.nullable { serde_json::json!(["null", avro]) } else { avro };
                 serde_json::json!({"name": column.name, "type": avro})
             })
             .collect();
-        serde_json::json!({"type": "record", "event_type": table, "partitions": 1, "fields": fields}).to_string()
+        let mut record = serde_json::json!({"type": "record", "event_type": table, "partitions": 1, "fields": fields});
+        if is_identified {
+            record["idempotency_key"] = serde_json::json!(["event_id"]);
+        }
+        record.to_string()
     }
 
     /// The envelope of tables that have none.
@@ -248,7 +269,7 @@ impl TopicSchema {
                 Arc::new(StringArray::from(vec![default.as_str()?; rows]))
             }
             ColumnType::Json(_) => Arc::new(StringArray::from(vec![default.to_string(); rows])),
-            ColumnType::Timestamp => return None,
+            ColumnType::Timestamp | ColumnType::EpochTime(_) => return None,
         })
     }
 
@@ -408,9 +429,40 @@ mod tests {
             (r#"[{"type":"record","name":"A","fields":[]}]"#, "without \"event_type\""),
             (r#"[{"event_type":"a","key":["x"],"fields":[]}]"#, "\"key\" names \"x\""),
             (r#"[{"event_type":"a","fields":[{"name":"x","type":"decimal"}]}]"#, "Avro type 'decimal' is not known"),
+            (
+                r#"[{"event_type":"a","fields":[{"name":"x","type":{"type":"bytes","logicalType":"decimal"}}]}]"#,
+                "a decimal has a \"precision\"",
+            ),
         ] {
             let error = TopicSchema::parse("t", avsc, ENVELOPE).expect_err("a bad schema").to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    /// What a table's columns are written as is read as the same.
+    #[test]
+    fn types_of_sql_are_written_and_read() {
+        let union = |avro| AvroType::Union(vec![AvroType::Null, avro]);
+        let record =
+            AvroType::Record(vec![AvroField { name: "d".to_owned(), avro: union(AvroType::Date), has_default: true }]);
+        let of = |name: &str, column_type| Column { name: name.to_owned(), column_type, nullable: true };
+        let mut columns = vec![
+            of("a", ColumnType::EpochTime(EpochUnit::Millis)),
+            of("b", ColumnType::Json(AvroType::Array(Box::new(union(record))))),
+        ];
+        let exotic = [
+            AvroType::Integer { bits: 16, signed: true },
+            AvroType::Integer { bits: 64, signed: false },
+            AvroType::Decimal { precision: 10, scale: 2 },
+            AvroType::Bytes,
+            AvroType::Date,
+            AvroType::TimeOfDay,
+            AvroType::Interval,
+            AvroType::Any,
+        ];
+        columns.extend(exotic.into_iter().enumerate().map(|(n, avro)| of(&format!("c{n}"), ColumnType::Json(avro))));
+        let avsc = TopicSchema::avsc_of_table("t", &columns, false);
+        let schema = TopicSchema::parse("t", &avsc, TopicSchema::NO_ENVELOPE).expect("a good schema");
+        assert_eq!(schema.columns, columns);
     }
 }

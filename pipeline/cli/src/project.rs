@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const ENVELOPE: &str = "envelope";
+/// A folder that has a file of this name is a project of its own, also where it stands in another's.
+const APART: &str = ".apart";
 
 /// The files of a project, as read.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +27,7 @@ pub struct ProjectFiles {
 }
 
 impl ProjectFiles {
-    /// Reads the `.sql` file or directory at `path`, and the schemas in the `schemas/` beside it or above it; functions are in the
+    /// Reads the `.sql` file or directory at `path`, but for folders in it that have a file `.apart`; and the schemas in the `schemas/` beside it or above it; functions are in the
     /// `udfs/` beside it or above it.
     ///
     /// # Errors
@@ -117,7 +119,9 @@ fn sql_files(path: &Path, into: &mut Vec<PathBuf>) -> Result<(), CliError> {
     for entry in fs::read_dir(path).map_err(|error| cannot_read(path, &error))? {
         let path = entry.map_err(|error| cannot_read(path, &error))?.path();
         if path.is_dir() {
-            sql_files(&path, into)?;
+            if !path.join(APART).exists() {
+                sql_files(&path, into)?;
+            }
         } else if path.extension().is_some_and(|extension| extension == "sql") {
             into.push(path);
         }

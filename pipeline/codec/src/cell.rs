@@ -45,7 +45,7 @@ impl ColumnBuilder {
             ColumnType::Long => Self::Long(Int64Builder::new()),
             ColumnType::Float => Self::Float(Float32Builder::new()),
             ColumnType::Double => Self::Double(Float64Builder::new()),
-            ColumnType::Timestamp => Self::Time(TimestampNanosecondBuilder::new()),
+            ColumnType::Timestamp | ColumnType::EpochTime(_) => Self::Time(TimestampNanosecondBuilder::new()),
             ColumnType::Text | ColumnType::Uuid | ColumnType::Word(_) | ColumnType::Json(_) => {
                 Self::Text(StringBuilder::new())
             }

@@ -4,10 +4,14 @@ use crate::bad_input::{BadInput, Reason};
 use crate::cell::Cell;
 use crate::nested::Check;
 use crate::plain::surely_fits;
-use arrow::array::{Array, RecordBatch};
+use crate::typed::check_typed;
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, TimeUnit};
+use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chalk_catalog::{AvroType, Column, ColumnType, RecordSchema, TopicSchema};
-use chrono::DateTime;
+use chrono::{DateTime, NaiveDateTime};
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -28,6 +32,12 @@ impl<'a> EventText<'a> {
         text_of(raw)
     }
 
+    /// The JSON text of a field's value.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&'a str> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, raw)| raw.get())
+    }
+
     /// Where the value of a field begins, counted from 1; `None` when the event does not have the field.
     #[must_use]
     pub fn position_of(&self, name: &str) -> Option<usize> {
@@ -41,7 +51,7 @@ impl<'a> EventText<'a> {
 }
 
 /// A JSON string's text, borrowed when it has no escapes.
-fn text_of(raw: &RawValue) -> Option<Cow<'_, str>> {
+pub(crate) fn text_of(raw: &RawValue) -> Option<Cow<'_, str>> {
     let json = raw.get();
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
@@ -208,6 +218,10 @@ fn decode_field<'a>(column: &Column, raw: &'a RawValue) -> Result<Cell<'a>, (usi
             Some(text) => parse_timestamp(&text).map(Cell::Time),
             None => json.parse::<i64>().ok().map(|micros| micros.saturating_mul(1000)).map(Cell::Time),
         },
+        ColumnType::EpochTime(unit) => match text_of(raw) {
+            Some(text) => parse_timestamp(&text).map(Cell::Time),
+            None => json.parse::<i64>().ok().map(|count| count.saturating_mul(unit.nanos())).map(Cell::Time),
+        },
         ColumnType::Json(avro) => {
             check_json(avro, json)
                 .map_err(|(offset, message)| (offset, format!("field '{}'{message}", column.name)))?;
@@ -225,6 +239,11 @@ pub fn check_json(avro: &AvroType, json: &str) -> Result<(), (usize, String)> {
     if surely_fits(avro, json) {
         return Ok(());
     }
+    if avro.is_of_sql()
+        && let Some(data_type) = avro.arrow()
+    {
+        return check_typed(&data_type, json).map_err(|message| (0, message));
+    }
     Check(avro).deserialize(&mut serde_json::Deserializer::from_str(json)).map_err(|error| {
         let message = error.to_string();
         let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
@@ -240,14 +259,30 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
-/// An RFC 3339 timestamp as nanoseconds since the Unix epoch; `None` when it is none.
+/// An RFC 3339 timestamp as nanoseconds since the Unix epoch; `None` when it is none. Without an offset it is UTC, as other programs write
+/// timestamps without time zone.
 ///
 /// Times that 64 bits do not reach (before 1677, after 2262) become the nearest that they do: for the door to find absurd.
 #[must_use]
 pub fn parse_timestamp(text: &str) -> Option<i64> {
-    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    let time = match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => time.to_utc(),
+        Err(_) => {
+            let in_utc = |format| NaiveDateTime::parse_from_str(text, format).ok().map(|time| time.and_utc());
+            in_utc("%Y-%m-%dT%H:%M:%S%.f").or_else(|| in_utc("%Y-%m-%d %H:%M:%S%.f"))?
+        }
+    };
     let nearest = if time.timestamp() < 0 { i64::MIN } else { i64::MAX };
     Some(time.timestamp_nanos_opt().unwrap_or(nearest))
+}
+
+/// How a row is written as JSON.
+#[derive(Clone, Copy)]
+pub struct JsonStyle<'a> {
+    /// Columns, by name, whose text is JSON already.
+    pub is_json: &'a dyn Fn(&str) -> bool,
+    /// How many nanoseconds a number of an instant counts; without, instants are RFC 3339.
+    pub time_nanos: Option<i64>,
 }
 
 /// Appends one row of a batch as a JSON object. Columns for which `is_json` holds are JSON text already; NULLs are written.
@@ -259,8 +294,21 @@ pub fn write_json_row(
     rows: &RecordBatch,
     row: usize,
     is_json: &dyn Fn(&str) -> bool,
-) -> Result<(), arrow::error::ArrowError> {
-    let options = FormatOptions::default().with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
+) -> Result<(), ArrowError> {
+    write_styled_row(into, rows, row, JsonStyle { is_json, time_nanos: None })
+}
+
+/// As [`write_json_row`], in a style.
+///
+/// # Errors
+/// When a column cannot be formatted.
+pub fn write_styled_row(
+    into: &mut String,
+    rows: &RecordBatch,
+    row: usize,
+    style: JsonStyle<'_>,
+) -> Result<(), ArrowError> {
+    let values = Values::new(style.time_nanos);
     into.push('{');
     for (index, (field, column)) in rows.schema_ref().fields().iter().zip(rows.columns()).enumerate() {
         if index > 0 {
@@ -268,70 +316,114 @@ pub fn write_json_row(
         }
         write_json_string(into, field.name());
         into.push(':');
-        write_json_value(into, column, row, is_json(field.name()), &options)?;
+        values.write(into, column, row, (style.is_json)(field.name()))?;
     }
     into.push('}');
     Ok(())
 }
 
-fn write_json_value(
+/// Appends one value of a column; `is_json` says that its text is JSON already.
+///
+/// # Errors
+/// When it cannot be formatted.
+pub fn write_json_value(
     into: &mut String,
     column: &dyn Array,
     row: usize,
     is_json: bool,
-    options: &FormatOptions<'_>,
-) -> Result<(), arrow::error::ArrowError> {
-    use arrow::datatypes::DataType;
-    // A column of NULL alone has no validity of its own.
-    if column.is_null(row) || *column.data_type() == DataType::Null {
-        into.push_str("null");
-        return Ok(());
-    }
-    match column.data_type() {
-        DataType::Struct(fields) => {
-            let parts = arrow::array::AsArray::as_struct(column);
-            into.push('{');
-            for (index, (field, part)) in fields.iter().zip(parts.columns()).enumerate() {
-                if index > 0 {
-                    into.push(',');
-                }
-                write_json_string(into, field.name());
-                into.push(':');
-                write_json_value(into, part, row, false, options)?;
-            }
-            into.push('}');
-        }
-        DataType::List(_) => {
-            let values = arrow::array::AsArray::as_list::<i32>(column).value(row);
-            into.push('[');
-            for index in 0..values.len() {
-                if index > 0 {
-                    into.push(',');
-                }
-                write_json_value(into, &values, index, false, options)?;
-            }
-            into.push(']');
-        }
-        data_type => {
-            let formatter = ArrayFormatter::try_new(column, options)?;
-            let value = formatter.value(row);
-            let bare = data_type.is_integer() || *data_type == DataType::Boolean || is_json;
-            let text = value.to_string();
-            // JSON has no NaN and no infinities.
-            let finite = data_type.is_floating() && text.parse::<f64>().is_ok_and(f64::is_finite);
-            if bare || finite {
-                into.push_str(&text);
-            } else if data_type.is_floating() {
-                into.push_str("null");
-            } else {
-                write_json_string(into, &text);
-            }
-        }
-    }
-    Ok(())
+    time_nanos: Option<i64>,
+) -> Result<(), ArrowError> {
+    Values::new(time_nanos).write(into, column, row, is_json)
 }
 
-fn write_json_string(into: &mut String, text: &str) {
+/// A column's values as JSON texts.
+///
+/// # Errors
+/// When it cannot be formatted.
+pub fn json_texts(column: &dyn Array) -> Result<StringArray, ArrowError> {
+    let values = Values::new(None);
+    let text = |row| {
+        let mut text = String::new();
+        values.write(&mut text, column, row, false).map(|()| (text != "null").then_some(text))
+    };
+    (0..column.len()).map(text).collect()
+}
+
+struct Values<'a> {
+    options: FormatOptions<'a>,
+    time_nanos: Option<i64>,
+}
+
+impl Values<'_> {
+    fn new(time_nanos: Option<i64>) -> Self {
+        let options = FormatOptions::default().with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
+        Self { options, time_nanos }
+    }
+
+    fn write(&self, into: &mut String, column: &dyn Array, row: usize, is_json: bool) -> Result<(), ArrowError> {
+        // A column of NULL alone has no validity of its own.
+        if column.is_null(row) || *column.data_type() == DataType::Null {
+            into.push_str("null");
+            return Ok(());
+        }
+        match column.data_type() {
+            DataType::Struct(fields) => {
+                let parts = column.as_struct();
+                into.push('{');
+                for (index, (field, part)) in fields.iter().zip(parts.columns()).enumerate() {
+                    if index > 0 {
+                        into.push(',');
+                    }
+                    write_json_string(into, field.name());
+                    into.push(':');
+                    self.write(into, part, row, false)?;
+                }
+                into.push('}');
+            }
+            DataType::List(_) => {
+                let values = column.as_list::<i32>().value(row);
+                into.push('[');
+                for index in 0..values.len() {
+                    if index > 0 {
+                        into.push(',');
+                    }
+                    self.write(into, &values, index, false)?;
+                }
+                into.push(']');
+            }
+            DataType::Timestamp(unit, _) if self.time_nanos.is_some() => {
+                let per_unit: i128 = match unit {
+                    TimeUnit::Second => 1_000_000_000,
+                    TimeUnit::Millisecond => 1_000_000,
+                    TimeUnit::Microsecond => 1000,
+                    TimeUnit::Nanosecond => 1,
+                };
+                let counts = cast(&column.slice(row, 1), &DataType::Int64)?;
+                let nanos = i128::from(counts.as_primitive::<Int64Type>().value(0)) * per_unit;
+                let count = nanos.div_euclid(self.time_nanos.unwrap_or(1).into());
+                // Writing into a String cannot fail.
+                let _ = write!(into, "{count}");
+            }
+            data_type => {
+                let value = ArrayFormatter::try_new(column, &self.options)?.value(row).to_string();
+                let is_decimal = matches!(data_type, DataType::Decimal128(_, _) | DataType::Decimal256(_, _));
+                let bare = data_type.is_integer() || *data_type == DataType::Boolean || is_decimal || is_json;
+                // JSON has no NaN and no infinities.
+                let finite = data_type.is_floating() && value.parse::<f64>().is_ok_and(f64::is_finite);
+                if bare || finite {
+                    into.push_str(&value);
+                } else if data_type.is_floating() {
+                    into.push_str("null");
+                } else {
+                    write_json_string(into, &value);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn write_json_string(into: &mut String, text: &str) {
     into.push('"');
     for c in text.chars() {
         match c {

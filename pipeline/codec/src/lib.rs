@@ -6,9 +6,16 @@
 mod bad_input;
 mod cell;
 mod json;
+mod line;
 mod nested;
 mod plain;
+mod typed;
 
 pub use bad_input::{BadInput, Reason};
 pub use cell::{Cell, RowsBuilder};
-pub use json::{EventText, check_json, decode_event, parse_timestamp, split_event, write_json_row};
+pub use json::{
+    EventText, JsonStyle, check_json, decode_event, json_texts, parse_timestamp, split_event, write_json_row,
+    write_json_value, write_styled_row,
+};
+pub use line::LineFormat;
+pub use typed::{check_typed, typed_column};

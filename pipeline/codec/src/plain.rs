@@ -29,6 +29,14 @@ fn value<'j>(avro: &AvroType, json: &'j [u8]) -> Option<&'j [u8]> {
         | AvroType::Uuid
         | AvroType::Timestamp
         | AvroType::Map(_) => None,
+        // Those are read to see whether they fit.
+        AvroType::EpochTime(_)
+        | AvroType::Integer { .. }
+        | AvroType::Decimal { .. }
+        | AvroType::Bytes
+        | AvroType::Date
+        | AvroType::TimeOfDay
+        | AvroType::Interval => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A graph as text.
 
-use crate::node::{Graph, Node, NodeId, NodeKind, SinkTarget};
+use crate::node::{CloseJoin, Graph, JoinBound, JoinMode, Node, NodeId, NodeKind, SinkTarget};
 use crate::stage::Stage;
 use std::fmt;
 
@@ -46,6 +46,11 @@ impl fmt::Display for Stage {
     }
 }
 
+/// Nanoseconds as seconds.
+pub(crate) fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / 1e9
+}
+
 struct Line<'a>(&'a Node);
 
 impl fmt::Display for Line<'_> {
@@ -85,7 +90,20 @@ impl fmt::Display for Line<'_> {
                 }
             }
             NodeKind::Join(join) => {
-                write!(f, "{:?} join on [{}] = [{}]", join.kind, names(&join.left_keys), names(&join.right_keys))
+                write!(f, "{:?} join on [{}] = [{}]", join.kind, names(&join.left_keys), names(&join.right_keys))?;
+                match &join.mode {
+                    JoinMode::Live => Ok(()),
+                    JoinMode::Lookup => f.write_str(", with what the right side has at the left row's commit"),
+                    JoinMode::Closing(CloseJoin { bound: JoinBound::Window { .. }, .. }) => {
+                        f.write_str(", each window once")
+                    }
+                    JoinMode::Closing(CloseJoin {
+                        bound: JoinBound::Interval { left, right, least, most }, ..
+                    }) => {
+                        let (least, most) = (seconds(*least), seconds(*most));
+                        write!(f, ", {least} s <= column {left} - column {right} <= {most} s")
+                    }
+                }
             }
             NodeKind::Rank(rank) => {
                 let functions: Vec<String> = rank.functions.iter().map(ToString::to_string).collect();
@@ -101,6 +119,7 @@ impl fmt::Display for Line<'_> {
                 SinkTarget::Topic(name) => write!(f, "append to topic {name}"),
                 SinkTarget::File(options) => write!(f, "write file {}", options.path.display()),
                 SinkTarget::Directory(options) => write!(f, "write files in {}", options.path.display()),
+                SinkTarget::Fluvio(options) => write!(f, "write Fluvio topic {}", options.topic),
                 SinkTarget::Stdout => f.write_str("print"),
                 SinkTarget::Blackhole => f.write_str("drop"),
             },

@@ -1,6 +1,9 @@
 //! What a graph's nodes do with time and memory, in words: what `chalk explain` shows.
 
-use crate::node::{Aggregate, AggregateFunction, Graph, Node, NodeId, NodeKind, SinkTarget};
+use crate::explain::seconds;
+use crate::node::{
+    Aggregate, AggregateFunction, CloseJoin, Graph, Join, JoinBound, JoinMode, Node, NodeId, NodeKind, SinkTarget,
+};
 use std::fmt;
 
 /// A graph with the time, state and shards of each node: see [`Graph::explain`].
@@ -92,16 +95,43 @@ fn kept(graph: &Graph, node: &Node) -> Vec<String> {
             }]
         }
         NodeKind::Aggregate(aggregate) => kept_by_aggregate(graph, node, aggregate),
+        NodeKind::Join(Join { mode: JoinMode::Closing(close), .. }) => kept_by_closing_join(close),
+        NodeKind::Join(Join { mode: JoinMode::Lookup, .. }) => vec![format!("each right row {}", until_retracted(1))],
         NodeKind::Join(_) => {
             vec![format!("each left row {}", until_retracted(0)), format!("each right row {}", until_retracted(1))]
         }
         NodeKind::Rank(crate::Rank { whole: true, .. }) | NodeKind::Over(crate::Over { whole: true, .. }) => Vec::new(),
+        NodeKind::Rank(crate::Rank { most: Some(most), functions, .. }) => {
+            let function = functions.get(most.function).map(ToString::to_string).unwrap_or_default();
+            vec![format!("the rows of each partition whose {function} is at most {}", most.rank)]
+        }
         NodeKind::Rank(_) | NodeKind::Over(_) => vec![format!("each row of each partition, {}", until_retracted(0))],
         NodeKind::Sink(sink) => match &sink.target {
             SinkTarget::View(_) => vec![format!("each row, {}", until_retracted(0))],
             _ => Vec::new(),
         },
     }
+}
+
+fn kept_by_closing_join(close: &CloseJoin) -> Vec<String> {
+    let after = if close.lateness > 0 { format!(" and {} s", seconds(close.lateness)) } else { String::new() };
+    match close.bound {
+        JoinBound::Window { .. } => {
+            vec![format!("each row, until the watermark passes its window's end{after}; later rows go to late_rows")]
+        }
+        JoinBound::Interval { least, most, .. } => vec![
+            format!("each left row until the watermark passes its time{}{after}", plus(-least)),
+            format!(
+                "each right row until the watermark passes its time{}{after}; rows behind the watermark go to late_rows",
+                plus(most)
+            ),
+        ],
+    }
+}
+
+fn plus(nanos: i64) -> String {
+    let sign = if nanos < 0 { '-' } else { '+' };
+    format!(" {sign} {} s", seconds(nanos.abs()))
 }
 
 fn kept_by_aggregate(graph: &Graph, node: &Node, aggregate: &Aggregate) -> Vec<String> {
@@ -115,6 +145,10 @@ fn kept_by_aggregate(graph: &Graph, node: &Node, aggregate: &Aggregate) -> Vec<S
             format!("{}, until the watermark passes the window's end{after}; later rows go to late_rows", what("pane"))
         }
         None if aggregate.keys.is_empty() => "one group, for good".to_owned(),
+        None if aggregate.ttl.is_some() => {
+            let kept = aggregate.ttl.map_or(0.0, seconds);
+            format!("{}, for {kept} s of commits after its last row; then its result is retracted", what("group"))
+        }
         None if aggregate.append_only_input => format!("{}, for good: nothing retracts its rows", what("group")),
         None => format!("{}, until its last row is retracted", what("group")),
     };

@@ -12,8 +12,8 @@ mod stage;
 
 pub use explained::Explained;
 pub use node::{
-    Aggregate, AggregateCall, AggregateFunction, CloseSessions, CloseWindows, Graph, Join, JoinKind, Node, NodeId,
-    NodeKind, Over, Rank, RankFunction, RecordedSource, Session, Sink, SinkTarget, SortColumn, Source, SourceColumns,
-    Unnest, WindowKind,
+    Aggregate, AggregateCall, AggregateFunction, CloseJoin, CloseSessions, CloseWindows, Encoding, Graph, Join,
+    JoinBound, JoinKind, JoinMode, Most, Node, NodeId, NodeKind, Over, Rank, RankFunction, RecordedSource, Session,
+    Sink, SinkTarget, SortColumn, Source, SourceColumns, Unnest, WindowKind,
 };
 pub use stage::Stage;

@@ -1,6 +1,6 @@
 //! Nodes of a graph.
 
-use crate::options::{DirectoryOptions, FileOptions, SourceOptions};
+use crate::options::{BadData, DirectoryOptions, FileOptions, FluvioOptions, Format, SourceOptions};
 use crate::stage::Stage;
 use arrow::datatypes::{DataType, Field, Fields, SchemaRef, TimeUnit};
 use chalk_event::Provenance;
@@ -75,6 +75,10 @@ pub struct Source {
     pub topic: String,
     /// How its rows come into the log; `None` when they are appended by producers.
     pub options: Option<SourceOptions>,
+    /// What they look like on their way into the log.
+    pub format: Format,
+    /// What becomes of those that cannot be read.
+    pub bad_data: BadData,
     /// What the expressions are over.
     pub columns: SourceColumns,
     /// One expression per column of the table.
@@ -106,15 +110,20 @@ impl Source {
     /// Whether it ends.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
-        self.recorded.map_or(self.options.is_some(), |recorded| recorded.is_bounded)
+        self.recorded.map_or_else(
+            || self.options.as_ref().is_some_and(SourceOptions::is_bounded),
+            |recorded| recorded.is_bounded,
+        )
     }
 }
 
 /// The columns that a source's expressions are over: stored ones by name, then where the row comes from.
 #[derive(Clone, Debug)]
 pub struct SourceColumns {
-    /// Stored columns of the topic.
+    /// Stored columns of the topic; those that the log keeps as JSON text are read as the schema's type.
     pub stored: Vec<String>,
+    /// The stored column that is a row's weight, where rows can be deletes.
+    pub weight: Option<String>,
     /// Hidden columns.
     pub provenance: Vec<Provenance>,
     /// Both, in this order.
@@ -144,6 +153,9 @@ pub struct Aggregate {
     pub close: Option<CloseWindows>,
     /// Whether the input never retracts a row, so that what could only be needed then is not kept.
     pub append_only_input: bool,
+    /// How long a group is kept after its last row, by the time of commits in nanoseconds; only over input that never retracts a row. Then
+    /// its result is retracted, and a later row begins it anew.
+    pub ttl: Option<i64>,
 }
 
 /// One aggregate of a group.
@@ -265,7 +277,7 @@ pub enum JoinKind {
     LeftAnti,
 }
 
-/// An updating equi-join. NULL keys match nothing.
+/// An equi-join. NULL keys match nothing.
 #[derive(Clone, Debug)]
 pub struct Join {
     /// Which rows it gives.
@@ -274,6 +286,55 @@ pub struct Join {
     pub left_keys: Vec<usize>,
     /// Key columns of the right input, as many and of the same types.
     pub right_keys: Vec<usize>,
+    /// When rows meet.
+    pub mode: JoinMode,
+}
+
+/// When the rows of a join's sides meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinMode {
+    /// Always: what either side gives or takes back changes what was given.
+    Live,
+    /// Both sides are append-only, and rows are let go of once the watermark tells that no other can meet them: each row is given once.
+    Closing(CloseJoin),
+    /// A left row, which is never taken back, meets what the right side has at the row's commit, and is not changed by what comes later.
+    Lookup,
+}
+
+/// How a join of append-only inputs knows that rows can meet no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseJoin {
+    /// Which rows can meet.
+    pub bound: JoinBound,
+    /// How long after a window's end, or behind the watermark, a row still counts; in nanoseconds.
+    pub lateness: i64,
+    /// The query's name, for the late table.
+    pub query: String,
+}
+
+/// Which rows of append-only inputs can meet, beside equal keys. Columns are those of the sides; durations are in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinBound {
+    /// Those of one window, which is among the keys: all of its rows are given when it closes.
+    Window {
+        /// The left side's column with windows.
+        left: usize,
+        /// The right side's.
+        right: usize,
+        /// Which windows these are.
+        kind: WindowKind,
+    },
+    /// Those whose times differ by so much: `least <= left - right <= most`. Pairs are given at once, rows without partner when none can come.
+    Interval {
+        /// The left side's column with event time.
+        left: usize,
+        /// The right side's.
+        right: usize,
+        /// The least difference.
+        least: i64,
+        /// The greatest.
+        most: i64,
+    },
 }
 
 /// A ranking function.
@@ -319,6 +380,17 @@ pub struct Rank {
     pub functions: Vec<RankFunction>,
     /// Whether all rows of a partition come in one step, and no other ever: then nothing is kept, and nothing retracted.
     pub whole: bool,
+    /// Beyond what nobody reads, when the input never retracts a row: later rows of a partition are not kept.
+    pub most: Option<Most>,
+}
+
+/// The greatest rank that somebody reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Which of [`Rank::functions`] it is of.
+    pub function: usize,
+    /// The rank, from 1.
+    pub rank: u64,
 }
 
 /// Functions over the ordered rows of each partition: the input's columns, then one column per function.
@@ -341,6 +413,20 @@ pub struct Sink {
     pub query: String,
     /// Where to.
     pub target: SinkTarget,
+    /// What rows look like there.
+    pub encoding: Encoding,
+}
+
+/// What rows look like outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoding {
+    /// The format.
+    pub format: Format,
+    /// Columns whose text is JSON already.
+    pub json: Vec<usize>,
+    /// Columns that no two rows have alike at a time: a delete and an insert that are alike in them are one change of a row. Empty when
+    /// that is not known.
+    pub key: Vec<usize>,
 }
 
 /// A place for rows outside the graph.
@@ -354,6 +440,8 @@ pub enum SinkTarget {
     File(FileOptions),
     /// Lines of a directory's files.
     Directory(DirectoryOptions),
+    /// Records of a Fluvio topic.
+    Fluvio(FluvioOptions),
     /// Lines on the terminal, as JSON with the sink's columns that are JSON text already.
     Stdout,
     /// Nowhere.
@@ -392,13 +480,28 @@ impl Graph {
         self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index), node))
     }
 
-    /// The sources that a node's rows come from, in order.
+    /// The sources by whose time a node's rows go, in order: all that they come from, but for what is looked up.
     #[must_use]
     pub fn sources_of(&self, id: NodeId) -> Vec<NodeId> {
-        if let NodeKind::Source(_) = self.node(id).kind {
-            return vec![id];
+        let inputs = match &self.node(id).kind {
+            NodeKind::Source(_) => return vec![id],
+            NodeKind::Join(Join { mode: JoinMode::Lookup, .. }) => &self.node(id).inputs[..1],
+            _ => &self.node(id).inputs[..],
+        };
+        self.sorted_sources(inputs, Self::sources_of)
+    }
+
+    /// All sources that a node's rows come from, in order.
+    #[must_use]
+    pub fn all_sources_of(&self, id: NodeId) -> Vec<NodeId> {
+        match &self.node(id).kind {
+            NodeKind::Source(_) => vec![id],
+            _ => self.sorted_sources(&self.node(id).inputs, Self::all_sources_of),
         }
-        let mut sources: Vec<NodeId> = self.node(id).inputs.iter().flat_map(|&input| self.sources_of(input)).collect();
+    }
+
+    fn sorted_sources(&self, inputs: &[NodeId], of: fn(&Self, NodeId) -> Vec<NodeId>) -> Vec<NodeId> {
+        let mut sources: Vec<NodeId> = inputs.iter().flat_map(|&input| of(self, input)).collect();
         sources.sort_unstable();
         sources.dedup();
         sources

@@ -82,6 +82,30 @@ impl<'a> Draft<'a> {
         Draft { line, raw, event_type, decoded }
     }
 
+    /// Those of a line that was something else than an event. When one is bad all are, as the line says them together.
+    pub(crate) fn of_line(
+        line: u64,
+        bytes: &'a [u8],
+        events: &'a [String],
+        rules: &'a Rules,
+        table: Option<TopicId>,
+        now: i64,
+        scratch: &mut Scratch,
+    ) -> Vec<Self> {
+        let mut read = |event: &'a String| Self::read(line, event.as_bytes(), rules, table, now, scratch);
+        let drafts: Vec<Self> = events.iter().map(&mut read).collect();
+        // Where in the event it is says nothing about where in the line.
+        match drafts.iter().find_map(|draft| draft.decoded.as_ref().err().cloned()) {
+            Some(bad) => vec![Self::bad(line, bytes, BadInput { position: None, ..bad })],
+            None => drafts,
+        }
+    }
+
+    /// A line that cannot be read.
+    pub(crate) fn bad(line: u64, bytes: &'a [u8], bad: BadInput) -> Self {
+        Self { line, raw: String::from_utf8_lossy(bytes), event_type: None, decoded: Err(bad) }
+    }
+
     fn decode(
         line: &'a str,
         event_type: &mut Option<Cow<'a, str>>,
@@ -220,6 +244,9 @@ fn judge<'a>(event: Decoded<'a>, memory: &mut Memory) -> Result<Verdict<'a>, Doo
     if let Some(unknown) = unknown_reference(&event, memory)? {
         return Ok(Verdict::Refused(unknown));
     }
+    if let Some(bad) = missing_id(&event) {
+        return Ok(Verdict::Refused(bad));
+    }
     if let (Some(id), Some(column)) = (event.id, event.rules.envelope.event_id) {
         if let Err(bad) = check_given_id(&event.cells[column], id) {
             return Ok(Verdict::Refused(bad));
@@ -256,6 +283,17 @@ fn event_times(rows: &RecordBatch) -> Option<(EventTime, EventTime)> {
     let column = rows.column_by_name("occurred_at")?.as_any().downcast_ref::<TimestampNanosecondArray>()?;
     let values = || (0..column.len()).filter(|&row| column.is_valid(row)).map(|row| column.value(row));
     Some((EventTime(values().min()?), EventTime(values().max()?)))
+}
+
+/// An id that nothing makes has to be given, where the schema wants one.
+fn missing_id(event: &Decoded<'_>) -> Option<BadInput> {
+    let column = event.rules.envelope.event_id?;
+    let is_missing = event.id.is_none() && event.cells[column] == Cell::Null;
+    if !is_missing || event.rules.topic.schema.columns[column].nullable {
+        return None;
+    }
+    let message = "field 'event_id' is missing: nothing else says which event this is";
+    Some(BadInput::field(Reason::MissingField, "event_id", message))
 }
 
 fn check_given_id(given: &Cell<'_>, computed: Uuid) -> Result<(), BadInput> {

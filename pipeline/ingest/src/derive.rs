@@ -10,10 +10,11 @@ use crate::times::check_times;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
 use chalk_catalog::{ColumnType, RecordSchema, TopicDef, TopicSchema};
-use chalk_codec::{BadInput, Cell, Reason, check_json};
+use chalk_codec::{BadInput, Cell, Reason, check_json, json_texts};
 use chalk_event::ChangeBatch;
 use chalk_log::{Append, Pending};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 impl Door {
     /// Appends derived rows as events of their topics, with `frames` in the same commit. Columns are matched by name;
@@ -69,6 +70,12 @@ fn cast_columns(topic: &TopicDef, rows: &RecordBatch) -> Result<Vec<Option<Array
     let columns = topic.schema.columns.iter().map(|column| {
         let Some(given) = rows.column_by_name(&column.name) else { return Ok(None) };
         let data_type: DataType = column.column_type.arrow();
+        if let ColumnType::Json(_) = column.column_type
+            && !given.data_type().is_string()
+        {
+            let texts = json_texts(given).map_err(|error| shape(format!("column '{}': {error}", column.name)))?;
+            return Ok(Some(Arc::new(texts) as ArrayRef));
+        }
         let cast = arrow::compute::cast(given, &data_type);
         cast.map(Some).map_err(|error| shape(format!("column '{}': {error}", column.name)))
     });
@@ -165,7 +172,9 @@ pub(crate) fn cell<'a>(column_type: &ColumnType, values: &'a ArrayRef, row: usiz
         ColumnType::Long => Cell::Integer(values.as_primitive::<Int64Type>().value(row)),
         ColumnType::Float => Cell::Float(values.as_primitive::<Float32Type>().value(row).into()),
         ColumnType::Double => Cell::Float(values.as_primitive::<Float64Type>().value(row)),
-        ColumnType::Timestamp => Cell::Time(values.as_primitive::<TimestampNanosecondType>().value(row)),
+        ColumnType::Timestamp | ColumnType::EpochTime(_) => {
+            Cell::Time(values.as_primitive::<TimestampNanosecondType>().value(row))
+        }
         ColumnType::Text | ColumnType::Uuid | ColumnType::Word(_) | ColumnType::Json(_) => {
             Cell::Text(Cow::Borrowed(values.as_string::<i32>().value(row)))
         }

@@ -7,8 +7,9 @@ use crate::keeper::{Keeper, Kept, Shared};
 use crate::memory::{Extent, Memory, Upto};
 use crate::rebuild::{remember, remember_values, replay};
 use crate::receipt::Receipt;
+use crate::rows::Rows;
 use crate::rules::{KeptUnder, Rules};
-use chalk_catalog::TopicId;
+use chalk_codec::LineFormat;
 use chalk_event::CommitSeq;
 use chalk_log::{Append, Appended, EventLog, LogError, Pending};
 use chalk_store::Storage;
@@ -151,45 +152,62 @@ impl Door {
         self.submit_with(source, text, None, &Append::default())
     }
 
-    /// As [`Door::submit`], for the lines of a table without envelope: every line is an event of `topic`, numbered from
-    /// `first_line`; `with` is appended in the same commit.
+    /// As [`Door::submit`], for the lines of a table without envelope; `with` is appended in the same commit.
     ///
     /// # Errors
-    /// As for [`Door::submit`].
+    /// As for [`Door::submit`]; and when a row cannot be read and the table is to stop then.
     #[expect(clippy::needless_pass_by_value, reason = "what is appended is given away")]
-    pub fn submit_rows(
-        &self,
-        source: &str,
-        text: &[u8],
-        topic: TopicId,
-        first_line: u64,
-        with: Append,
-    ) -> Result<Submitted, DoorError> {
-        self.submit_with(source, text, Some((topic, first_line)), &with)
+    pub fn submit_rows(&self, source: &str, text: &[u8], rows: &Rows, with: Append) -> Result<Submitted, DoorError> {
+        self.submit_with(source, text, Some(rows), &with)
     }
 
     fn submit_with(
         &self,
         source: &str,
         text: &[u8],
-        table: Option<(TopicId, u64)>,
+        table: Option<&Rows>,
         with: &Append,
     ) -> Result<Submitted, DoorError> {
         if text.len() > SUBMIT_BYTES_MAX {
             return Err(DoorError::TooMuch { bytes: text.len(), limit: SUBMIT_BYTES_MAX });
         }
-        let first_line = table.map_or(1, |(_, first_line)| first_line);
+        let first_line = table.map_or(1, |rows| rows.first_line);
+        let topic = table.map(|rows| rows.topic);
+        let lines = || {
+            let lines = (first_line..).zip(text.split(|&byte| byte == b'\n'));
+            lines.filter(|(_, line)| !line.trim_ascii().is_empty())
+        };
+        let expanded = match table {
+            Some(rows) if rows.format != LineFormat::Json => {
+                Some(lines().map(|(number, line)| (number, line, rows.format.events(line))).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
         let scratch = &mut Scratch::default();
         loop {
             let (rules, now) = (self.rules(), self.now());
             // Decoding needs no lock: it is most of the work.
-            let drafts: Vec<Draft<'_>> = (first_line..)
-                .zip(text.split(|&byte| byte == b'\n'))
-                .filter(|(_, line)| !line.trim_ascii().is_empty())
-                .map(|(number, line)| Draft::read(number, line, &rules, table.map(|(topic, _)| topic), now, scratch))
-                .collect();
+            let mut drafts: Vec<Draft<'_>> = match &expanded {
+                None => lines().map(|(number, line)| Draft::read(number, line, &rules, topic, now, scratch)).collect(),
+                Some(expanded) => {
+                    let mut drafts = Vec::with_capacity(expanded.len());
+                    for (number, line, events) in expanded {
+                        match events {
+                            Ok(events) => {
+                                drafts.extend(Draft::of_line(*number, line, events, &rules, topic, now, scratch));
+                            }
+                            Err(bad) => drafts.push(Draft::bad(*number, line, bad.clone())),
+                        }
+                    }
+                    drafts
+                }
+            };
+            let dropped = match table {
+                Some(rows) => rows.bad_data.judge(source, &mut drafts)?,
+                None => 0,
+            };
             if let Some((receipt, pending)) = self.append_decided(source, &rules, now, drafts, with)? {
-                return Ok(Submitted { receipt: Some(receipt), pending });
+                return Ok(Submitted { receipt: Some(Receipt { dropped, ..receipt }), pending });
             }
         }
     }

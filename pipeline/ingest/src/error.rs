@@ -38,6 +38,19 @@ pub enum DoorError {
          hint: nothing of this was appended; see to the disk, then send it again"
     )]
     IdsNotKept(Arc<str>),
+    /// A row cannot be read, and its table is to stop then.
+    #[error(
+        "table '{table}', line {line}: {message}\n  \
+         hint: it has bad_data = 'fail'; 'dead_letter' keeps such rows apart and goes on, 'drop' only counts them"
+    )]
+    BadRow {
+        /// Whose row.
+        table: String,
+        /// Which line.
+        line: u64,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A derived row was not an insert.
     #[error(
         "topic '{topic}' holds events, which cannot be retracted, but the query that fills it retracts rows\n  \

@@ -71,7 +71,8 @@ pub(crate) struct Scratch {
     bytes: Vec<u8>,
 }
 
-/// The id that an event's idempotency key makes; `None` when its record has no such key.
+/// The id that an event's idempotency key makes; `None` when its record has no such key. Where the key is the id itself, it is the one that
+/// is given, if it is one.
 pub(crate) fn id_of(
     record: &RecordSchema,
     envelope: Envelope,
@@ -80,6 +81,11 @@ pub(crate) fn id_of(
 ) -> Option<Uuid> {
     if record.idempotency_key.is_empty() {
         return None;
+    }
+    if let ([column], Some(id)) = (&record.idempotency_key[..], envelope.event_id)
+        && *column == id
+    {
+        return Uuid::parse_str(text(cells, Some(id))).ok();
     }
     let name = &mut scratch.text;
     name.clear();

@@ -28,6 +28,7 @@ mod keeper;
 mod memory;
 mod rebuild;
 mod receipt;
+mod rows;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -38,3 +39,4 @@ pub use error::DoorError;
 pub use identity::event_id;
 pub use keeper::reads_after;
 pub use receipt::{Receipt, Refused};
+pub use rows::{BadData, Rows};

@@ -22,6 +22,8 @@ pub struct Receipt {
     pub duplicates: u64,
     /// Those refused; they are in `dead_letters`.
     pub refused: Vec<Refused>,
+    /// How many could not be read and were dropped, as their table has it.
+    pub dropped: u64,
     /// The commit that made the events durable, once it did.
     pub commit: CommitSeq,
 }

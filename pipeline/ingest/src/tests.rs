@@ -676,3 +676,32 @@ impl EventLog for Counting {
         self.log.size()
     }
 }
+
+/// A table of columns whose rows have ids of their own: what wrote them may give them again.
+#[test]
+fn rows_with_ids_of_their_own_count_once() {
+    let place = Place::new();
+    let column =
+        |name: &str, column_type| chalk_catalog::Column { name: name.to_owned(), column_type, nullable: false };
+    let columns = [column("event_id", chalk_catalog::ColumnType::Text), column("n", chalk_catalog::ColumnType::Long)];
+    let avsc = chalk_catalog::TopicSchema::avsc_of_table("rows", &columns, true);
+    let row = |id: u128, n: i64| format!("{{\"event_id\":\"{}\",\"n\":{n}}}\n", uuid::Uuid::from_u128(id));
+    let submit = |door: &Door, lines: &str| {
+        let topic = door.log().topics().by_name("rows").expect("the topic").id;
+        let submitted =
+            door.submit_rows("rows/0", lines.as_bytes(), &crate::Rows::of(topic, 7), chalk_log::Append::default());
+        submitted.expect("the log takes it").wait().expect("the log takes it")
+    };
+    let door = place.door();
+    door.log().ensure_topic("rows", &avsc, chalk_catalog::TopicSchema::NO_ENVELOPE).expect("a good schema");
+    let receipt = submit(&door, &[row(1, 1), row(2, 2), row(1, 1)].concat());
+    assert_eq!((receipt.accepted["rows"], receipt.duplicates, receipt.refused.len()), (2, 1, 0));
+    drop(door);
+    let door = place.door();
+    let lines = [row(2, 2), row(2, 3), "{\"n\":4}\n".to_owned(), row(3, 3)].concat();
+    let receipt = submit(&door, &lines);
+    assert_eq!((receipt.accepted["rows"], receipt.duplicates), (1, 1));
+    let refused: Vec<(u64, &str)> =
+        receipt.refused.iter().map(|refused| (refused.line, refused.bad.reason.code())).collect();
+    assert_eq!(refused, [(8, "id_conflict"), (9, "missing_field")]);
+}

@@ -2,7 +2,7 @@
 
 use crate::aggregate::AggregateOperator;
 use crate::filter::FilterOperator;
-use crate::join::JoinOperator;
+use crate::join::{ClosingJoinOperator, JoinOperator, LookupOperator};
 use crate::output::Output;
 use crate::over::OverOperator;
 use crate::project::ProjectOperator;
@@ -12,7 +12,7 @@ use crate::union::UnionOperator;
 use crate::unnest::UnnestOperator;
 use crate::{Operator, OperatorError};
 use arrow::datatypes::SchemaRef;
-use chalk_graph::{Node, NodeKind};
+use chalk_graph::{Join, JoinMode, Node, NodeKind};
 
 /// A new operator for a node, with no state; `input_schemas` has one schema per input port.
 ///
@@ -37,12 +37,26 @@ pub fn operator(node: &Node, input_schemas: &[SchemaRef]) -> Result<Box<dyn Oper
         NodeKind::Union => Box::new(UnionOperator { output: output.clone() }),
         NodeKind::Session(session) => Box::new(SessionOperator::new(session, input(0)?, output.clone())?),
         NodeKind::Aggregate(aggregate) => Box::new(AggregateOperator::new(aggregate, input(0)?, output.clone())?),
-        NodeKind::Join(join) => Box::new(JoinOperator::new(join, input(0)?, input(1)?, output.clone())?),
+        NodeKind::Join(join) => join_operator(join, input(0)?, input(1)?, &output)?,
         NodeKind::Rank(rank) => Box::new(RankOperator::new(rank, input(0)?, output.clone())?),
         NodeKind::Over(over) => Box::new(OverOperator::new(over, input(0)?, output.clone())?),
         NodeKind::Source(_) | NodeKind::Sink(_) => {
             return Err(output.misuse("sources and sinks are not operators, the runtime runs them itself".to_owned()));
         }
+    })
+}
+
+fn join_operator(
+    join: &Join,
+    left: &SchemaRef,
+    right: &SchemaRef,
+    output: &Output,
+) -> Result<Box<dyn Operator>, OperatorError> {
+    let output = output.clone();
+    Ok(match &join.mode {
+        JoinMode::Live => Box::new(JoinOperator::new(join, left, right, output)?),
+        JoinMode::Closing(close) => Box::new(ClosingJoinOperator::new(join, close, left, right, output)?),
+        JoinMode::Lookup => Box::new(LookupOperator::new(join, left, right, output)?),
     })
 }
 

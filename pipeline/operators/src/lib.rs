@@ -50,10 +50,12 @@ mod state;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod times;
 mod union;
 mod unnest;
 
+pub use aggregate::tick as ttl_tick;
 pub use build::{key_columns, operator};
 pub use operator::{LateRow, Operator, OperatorError, RefusedRow, Step, StepTime};
 pub use spill::{Leaving, Spill, SpillMemory};
-pub use state::{GroupState, SavedState, StateKind, state_kind};
+pub use state::{GroupState, SavedState, StateKind, state_kind, state_ports};

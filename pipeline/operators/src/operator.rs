@@ -1,7 +1,7 @@
 //! The contract of an operator.
 
 use crate::{GroupState, SavedState, Spill};
-use chalk_event::{ChangeBatch, EventTime, Watermark};
+use chalk_event::{ChangeBatch, EventTime, IngestTime, Watermark};
 
 /// An operator failed. It is the engine's or a function's mistake, never an event's.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,8 @@ pub struct StepTime {
     pub before: Watermark,
     /// As it stands after them: panes are closed by it.
     pub after: Watermark,
+    /// When the step's commits were made, about: for those operators alone that forget what is old. See [`ttl_tick`](crate::ttl_tick).
+    pub committed: Option<IngestTime>,
 }
 
 /// A row that arrived after its window had closed.
@@ -50,9 +52,11 @@ pub struct LateRow {
     pub event_time: EventTime,
     /// The watermark that it was behind.
     pub watermark: EventTime,
-    /// The end of its window.
+    /// The end of its window; of a row that is in none, its time.
     pub window_end: EventTime,
-    /// Which row of which batch it is: input port 0, this row.
+    /// The input port of the batch that it is in.
+    pub port: usize,
+    /// Which row of that batch it is.
     pub row: usize,
 }
 
@@ -70,7 +74,7 @@ pub struct RefusedRow {
 pub struct Step {
     /// Output changes, consolidated within a key.
     pub changes: ChangeBatch,
-    /// Rows that were not counted, of input port 0.
+    /// Rows that were not counted.
     pub late: Vec<LateRow>,
     /// Rows that an expression or function failed for: they are not in the changes.
     pub refused: Vec<RefusedRow>,

@@ -96,6 +96,6 @@ impl Operator for OverOperator {
     fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {
         let SavedState::Inputs(inputs) = state else { return Err(state.misplaced(&self.output)) };
         let output = self.output.clone();
-        self.partitions.restore(output.port(inputs, 0)?).map_err(|error| output.arrow(error))
+        self.partitions.restore(output.port(inputs, 0)?).map(drop).map_err(|error| output.arrow(error))
     }
 }

@@ -49,6 +49,15 @@ pub(crate) struct Place {
     sort_len: usize,
 }
 
+/// Where a partition is cut off.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    /// The first row that is not kept as it is.
+    pub(crate) from: Place,
+    /// That row, when only so many of its copies are kept.
+    pub(crate) last: Option<(Place, i64)>,
+}
+
 /// Rows in their partition's order, with their weights.
 pub(crate) type Ordered = BTreeMap<Place, i64>;
 
@@ -171,6 +180,23 @@ impl Partitions {
         }
     }
 
+    /// Lets go of the rows of a partition from a place on.
+    pub(crate) fn truncate(&mut self, partition: u32, cut: &Cut) {
+        let ordered = &mut self.ordered[partition as usize];
+        let beyond = ordered.split_off(cut.from.bytes());
+        self.row_bytes -= beyond.keys().map(Place::memory).sum::<usize>();
+        if let Some((last, copies)) = &cut.last {
+            self.row_bytes += last.memory();
+            ordered.insert(last.clone(), *copies);
+        }
+    }
+
+    /// How many distinct rows a partition has.
+    #[cfg(test)]
+    pub(crate) fn len(&self, partition: u32) -> usize {
+        self.ordered[partition as usize].len()
+    }
+
     /// Gives back the ids of partitions that have no row any longer; with `whole`, of all that a step has touched, with their rows.
     pub(crate) fn free(&mut self, deltas: &[(u32, Ordered)], whole: bool) {
         for (partition, _) in deltas {
@@ -189,13 +215,13 @@ impl Partitions {
         self.row_bytes -= rows.keys().map(Place::memory).sum::<usize>();
     }
 
-    /// Takes changes that came in back.
-    pub(crate) fn restore(&mut self, input: &ChangeBatch) -> Result<(), ArrowError> {
+    /// Takes changes that came in back; gives the partitions that they are of.
+    pub(crate) fn restore(&mut self, input: &ChangeBatch) -> Result<Vec<(u32, Ordered)>, ArrowError> {
         let deltas = self.deltas(input)?;
         for (partition, delta) in &deltas {
             self.apply(*partition, delta);
         }
         self.free(&deltas, false);
-        Ok(())
+        Ok(deltas)
     }
 }

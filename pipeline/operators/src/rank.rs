@@ -11,18 +11,20 @@
 //!    2   - bob 7   - bob 7 2
 //!        + bob 9   + bob 9 1      ann and cy keep theirs: nothing is said of them
 //! ```
+//!
+//! When nobody reads what is beyond some rank, and no row is ever retracted, later rows are given and then forgotten: nothing can bring them back.
 
 #[cfg(test)]
 mod tests;
 
 use crate::output::{Output, on_time};
-use crate::partitions::{Ordered, Partitions, Place};
+use crate::partitions::{Cut, Ordered, Partitions, Place};
 use crate::state::SavedState;
 use crate::{Operator, OperatorError, Spill, Step, StepTime};
 use arrow::array::{ArrayRef, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use chalk_event::ChangeBatch;
-use chalk_graph::{Rank, RankFunction};
+use chalk_graph::{Most, Rank, RankFunction};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -34,6 +36,8 @@ pub(crate) struct RankOperator {
     functions: Vec<RankFunction>,
     /// Partitions come whole, and are forgotten at once.
     whole: bool,
+    /// Rows beyond are not kept.
+    most: Option<Most>,
     // State.
     partitions: Partitions,
 }
@@ -107,7 +111,18 @@ impl RankOperator {
     pub(crate) fn new(rank: &Rank, input: &SchemaRef, output: Output) -> Result<Self, OperatorError> {
         let partitions =
             Partitions::new(&rank.partition, &rank.order, input, &output).map_err(|error| output.arrow(error))?;
-        Ok(Self { output, functions: rank.functions.clone(), whole: rank.whole, partitions })
+        Ok(Self { output, functions: rank.functions.clone(), whole: rank.whole, most: rank.most, partitions })
+    }
+
+    /// Lets go of the rows that nobody reads.
+    fn truncate(&mut self, deltas: &[(u32, Ordered)]) {
+        let Some(most) = self.most else { return };
+        let Some(&function) = self.functions.get(most.function) else { return };
+        for (partition, _) in deltas {
+            if let Some(cut) = beyond(self.partitions.rows(*partition), function, most.rank) {
+                self.partitions.truncate(*partition, &cut);
+            }
+        }
     }
 
     fn changes(&self, ranked: Ranked<'_>) -> Result<ChangeBatch, OperatorError> {
@@ -135,6 +150,7 @@ impl Operator for RankOperator {
             difference(self.partitions.rows(*partition), delta, &mut ranked);
         }
         let changes = self.changes(ranked)?;
+        self.truncate(&deltas);
         self.partitions.free(&deltas, self.whole);
         Ok(on_time(changes))
     }
@@ -146,8 +162,28 @@ impl Operator for RankOperator {
     fn restore(&mut self, state: SavedState<'_>) -> Result<(), OperatorError> {
         let SavedState::Inputs(inputs) = state else { return Err(state.misplaced(&self.output)) };
         let output = self.output.clone();
-        self.partitions.restore(output.port(inputs, 0)?).map_err(|error| output.arrow(error))
+        let deltas = self.partitions.restore(output.port(inputs, 0)?).map_err(|error| output.arrow(error))?;
+        self.truncate(&deltas);
+        Ok(())
     }
+}
+
+/// Where the rows begin whose rank is more than so much.
+fn beyond(rows: &Ordered, function: RankFunction, most: u64) -> Option<Cut> {
+    let mut counter = Counter::default();
+    for (place, &weight) in rows {
+        let before = counter.count(place, weight);
+        let (is_beyond, copies) = match function {
+            RankFunction::RowNumber => (counter.rows > most, most.saturating_sub(before)),
+            RankFunction::Rank => (counter.rank > most, 0),
+            RankFunction::DenseRank => (counter.dense > most, 0),
+        };
+        if is_beyond {
+            let copies = i64::try_from(copies).unwrap_or(i64::MAX);
+            return Some(Cut { from: place.clone(), last: (copies > 0).then(|| (place.clone(), copies)) });
+        }
+    }
+    None
 }
 
 /// What `delta` changed in the ranks of a partition that is now `after`.

@@ -5,7 +5,8 @@
 //! | operator | its state is | saved as |
 //! |---|---|---|
 //! | project, filter, unnest, union | nothing | |
-//! | join, rank, functions over ordered rows | the sum of all changes that came in, by input port | those changes, by the runner itself |
+//! | join, rank, functions over ordered rows | the sum of all changes that came in, by input port; of a lookup, the right ones alone | those changes, by the runner itself |
+//! | join that lets go of rows | rows by key | the keys that changed: [`Operator::save`] |
 //! | session | the same; only those of open sessions when each is given once | those changes; or the keys that changed: [`Operator::save`] |
 //! | aggregate | accumulators by key | the groups that changed since the last save: [`Operator::save`] |
 //!
@@ -26,8 +27,9 @@ use crate::interner::Interner;
 use crate::row_set::RowSet;
 use crate::{OperatorError, output::Output};
 use chalk_event::ChangeBatch;
-use chalk_graph::{Node, NodeKind, Over, Rank};
+use chalk_graph::{Join, JoinMode, Node, NodeKind, Over, Rank};
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// How a node's state is saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +47,9 @@ pub enum StateKind {
 pub fn state_kind(node: &Node) -> StateKind {
     match &node.kind {
         NodeKind::Session(session) if session.close.is_none() => StateKind::Inputs,
-        NodeKind::Aggregate(_) | NodeKind::Session(_) => StateKind::Groups,
+        NodeKind::Aggregate(_) | NodeKind::Session(_) | NodeKind::Join(Join { mode: JoinMode::Closing(_), .. }) => {
+            StateKind::Groups
+        }
         NodeKind::Rank(Rank { whole: true, .. }) | NodeKind::Over(Over { whole: true, .. }) => StateKind::Stateless,
         NodeKind::Join(_) | NodeKind::Rank(_) | NodeKind::Over(_) => StateKind::Inputs,
         NodeKind::Project(_)
@@ -57,7 +61,17 @@ pub fn state_kind(node: &Node) -> StateKind {
     }
 }
 
-/// A group of an aggregate, or a key of sessions.
+/// The input ports whose changes are a node's state: none but where [`state_kind`] says [`StateKind::Inputs`].
+#[must_use]
+pub fn state_ports(node: &Node) -> Range<usize> {
+    match (state_kind(node), &node.kind) {
+        (StateKind::Inputs, NodeKind::Join(Join { mode: JoinMode::Lookup, .. })) => 1..2,
+        (StateKind::Inputs, _) => 0..node.inputs.len(),
+        (StateKind::Stateless | StateKind::Groups, _) => 0..0,
+    }
+}
+
+/// A group of an aggregate, or a key of sessions or of a join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupState {
     /// The row encoding of its key: what [`exchange`](crate::exchange) hashes.

@@ -152,7 +152,8 @@ fn shown(step: &Step) -> String {
     }
     for late in &step.late {
         let (time, watermark, end) = (late.event_time.0, late.watermark.0, late.window_end.0);
-        writeln!(text, "late row {} of {}: time {time}, watermark {watermark}, end {end}", late.row, late.query)
+        let side = if late.port == 1 { "right " } else { "" };
+        writeln!(text, "late {side}row {} of {}: time {time}, watermark {watermark}, end {end}", late.row, late.query)
             .expect("strings can be written to");
     }
     text

@@ -4,7 +4,7 @@ use crate::testing::{batch, check, node, rows, schema};
 use crate::{OperatorError, exchange, key_columns, operator};
 use arrow::datatypes::DataType;
 use chalk_event::Weights;
-use chalk_graph::{Aggregate, Join, JoinKind, Node, NodeKind, Rank, Sink, SinkTarget, Unnest};
+use chalk_graph::{Aggregate, Encoding, Join, JoinKind, JoinMode, Node, NodeKind, Rank, Sink, SinkTarget, Unnest};
 use datafusion::logical_expr::Operator as Symbol;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal, cast};
@@ -151,9 +151,9 @@ fn the_exchange_keeps_keys_together_and_order_within_them() {
 #[test]
 fn keys_say_how_to_shard() {
     let aggregate =
-        |keys| NodeKind::Aggregate(Aggregate { keys, calls: vec![], close: None, append_only_input: false });
-    let join = Join { kind: JoinKind::Inner, left_keys: vec![1], right_keys: vec![0] };
-    let rank = Rank { partition: vec![1], order: vec![], functions: vec![], whole: false };
+        |keys| NodeKind::Aggregate(Aggregate { keys, calls: vec![], close: None, append_only_input: false, ttl: None });
+    let join = Join { kind: JoinKind::Inner, left_keys: vec![1], right_keys: vec![0], mode: JoinMode::Live };
+    let rank = Rank { partition: vec![1], order: vec![], functions: vec![], whole: false, most: None };
     for (kind, keys) in [
         (aggregate(vec![1, 0]), Some(vec![vec![1, 0]])),
         (aggregate(vec![]), Some(vec![vec![]])),
@@ -167,7 +167,7 @@ fn keys_say_how_to_shard() {
 
 #[test]
 fn sinks_are_not_operators() {
-    let sink = NodeKind::Sink(Sink { query: "q".into(), target: SinkTarget::Blackhole });
+    let sink = NodeKind::Sink(Sink { query: "q".into(), target: SinkTarget::Blackhole, encoding: Encoding::default() });
     let error = operator(&node(sink, INPUT), &[schema(INPUT)]).map(|_| ()).expect_err("the runtime runs sinks");
     assert!(matches!(error, OperatorError::Misuse { .. }));
     assert_eq!(error.to_string(), "test/node/0: sources and sinks are not operators, the runtime runs them itself");

@@ -13,6 +13,7 @@
 //! ```
 
 use crate::relation::is_event_time;
+use crate::scalar::ROW_TIME;
 use crate::windows::{HOP, SESSION, TUMBLE, hop_windows, session_window};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result, UnnestOptions, plan_err};
@@ -39,16 +40,20 @@ pub(crate) fn resolve(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(resolved.data)
 }
 
-/// How many arguments a window has before it is resolved.
+/// How many arguments a function of the event time has before it is resolved.
 fn durations(function: &str) -> Option<usize> {
     match function {
         TUMBLE | SESSION => Some(1),
         HOP => Some(2),
+        ROW_TIME => Some(0),
         _ => None,
     }
 }
 
 fn add_event_time(expr: Expr, inputs: &[DFSchema]) -> Result<Transformed<Expr>> {
+    if let Expr::GroupingSet(_) = expr {
+        return expr.map_children(|key| add_event_time(key, inputs));
+    }
     let top_name = expr.schema_name().to_string();
     let changed = expr.transform_up(|expr| match expr {
         Expr::ScalarFunction(function) if durations(function.name()) == Some(function.args.len()) => {
@@ -126,9 +131,13 @@ fn expanded(plan: LogicalPlan) -> Result<LogicalPlan> {
         let changed = expr.transform_up(|part| {
             Ok(if part == call { Transformed::yes(column.clone()) } else { Transformed::no(part) })
         })?;
-        Ok(changed.data).map(|expr: Expr| if expr.schema_name().to_string() == name { expr } else { expr.alias(name) })
+        Ok(changed.update_data(|expr| if expr.schema_name().to_string() == name { expr } else { expr.alias(name) }))
     };
-    let expressions = plan.expressions().into_iter().map(replaced).collect::<Result<Vec<_>>>()?;
+    let each = |expr: Expr| match expr {
+        Expr::GroupingSet(_) => expr.map_children(replaced),
+        expr => replaced(expr),
+    };
+    let expressions = plan.expressions().into_iter().map(|expr| Ok(each(expr)?.data)).collect::<Result<Vec<_>>>()?;
     plan.with_new_exprs(expressions, vec![input])
 }
 

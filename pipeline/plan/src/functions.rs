@@ -1,6 +1,6 @@
 //! The planner's session, and the functions that are ours.
 
-use crate::windows;
+use crate::{scalar, windows};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::Arc;
@@ -32,6 +32,7 @@ pub fn session(functions: &Functions, partitions: usize) -> SessionContext {
     options.optimizer.enable_leaf_expression_pushdown = false;
     let mut context = SessionContext::new_with_config(config);
     datafusion_functions_json::register_all(&mut context).expect("a new session takes every function");
+    scalar::functions().into_iter().for_each(|function| context.register_udf(function));
     windows::functions().into_iter().for_each(|function| context.register_udf(function));
     for function in functions.scalar.iter().chain(&functions.recorded) {
         context.register_udf(ScalarUDF::clone(function));

@@ -15,13 +15,19 @@
 mod error;
 mod event_time;
 mod functions;
+mod json_path;
+mod lookups;
+mod placed;
 mod project;
 mod recorded;
+mod refused;
 mod relation;
+mod scalar;
 mod simplify;
 mod statement;
 mod table;
 mod translate;
+mod types;
 mod windows;
 
 pub use error::{Location, PlanError};

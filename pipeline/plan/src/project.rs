@@ -1,18 +1,22 @@
 //! A project: all statements of all its files, planned into one graph.
 
-use crate::error::{Mistake, PlanError, did_you_mean, sql_location};
+use crate::error::{Mistake, PlanError, did_you_mean, location_of, sql_location};
 use crate::event_time;
 use crate::functions::{Functions, session};
+use crate::lookups::{self, LookedUp, Versions};
+use crate::placed::placed;
 use crate::recorded::RecordedFunctions;
+use crate::refused;
 use crate::relation::Relation;
 use crate::simplify::simplified;
 use crate::statement::{Statement, StatementKind, parse};
 use crate::table::{PlannedTable, TopicSchemas};
-use crate::translate::{Closing, Translator};
+use crate::translate::{Closing, Translator, check_lookups};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
-use chalk_graph::options::{DirectoryOptions, FileOptions, TableOptions};
-use chalk_graph::{Graph, Node, NodeId, NodeKind, Sink, SinkTarget, WindowKind};
+use chalk_graph::options::{DirectoryOptions, FileOptions, FluvioOptions, Format, TableOptions};
+use chalk_graph::{Encoding, Graph, Node, NodeId, NodeKind, Sink, SinkTarget, WindowKind};
 use datafusion::common::Column;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
@@ -23,7 +27,7 @@ use futures::executor::block_on;
 use sqlparser::ast::{Ident, Query, Statement as Ast};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -83,11 +87,11 @@ impl PlannedQuery {
     }
 }
 
-/// How a query decides which rows of which table are late.
+/// How a query decides which rows of which tables are late.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosingWindows {
-    /// The table whose watermark closes them.
-    pub table: String,
+    /// The tables whose watermarks close them, the least of these.
+    pub tables: Vec<String>,
     /// Which they are.
     pub kind: WindowKind,
     /// How long after its end a window still accepts rows, in nanoseconds.
@@ -129,24 +133,32 @@ const RESERVED: [&str; 2] = ["dead_letters", "late_rows"];
 /// Plans a project. The order of files and statements does not matter.
 ///
 /// # Errors
-/// Every mistake that can be found at once: all of the tables, or else the first of each query.
+/// Every mistake that can be found at once: all statements that are not understood; or else those of all tables, and the first of each query
+/// over what is as it should be.
 pub fn plan(files: &[SqlFile], topics: &TopicSchemas, functions: &Functions) -> Result<Project, Vec<PlanError>> {
+    let context = session(functions, 1);
+    // A subquery that is a value is a join with its one row: there is nobody to ask it beforehand.
+    let options = context.state_ref();
+    options.write().config_mut().options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let mut planner = Planner {
-        context: session(functions, 1),
+        context,
         errors: Vec::new(),
+        mistaken: HashSet::new(),
+        lookups: HashSet::new(),
+        ttls: HashMap::new(),
         translator: Translator { recorded: RecordedFunctions::of(functions), ..Translator::default() },
         tables: Vec::new(),
+        memory: Vec::new(),
         queries: Vec::new(),
     };
     let mut statements = Vec::new();
     for file in files {
-        match parse(&file.text) {
-            Ok(parsed) => statements.extend(parsed.into_iter().map(|statement| (file.name.as_str(), statement))),
-            Err(mistake) => planner.errors.push(mistake.in_file(&file.name)),
-        }
+        let (parsed, mistakes) = parse(&file.text);
+        statements.extend(parsed.into_iter().map(|statement| (file.name.as_str(), statement)));
+        planner.errors.extend(mistakes.into_iter().map(|mistake| mistake.in_file(&file.name)));
     }
-    planner.tables(&statements, topics);
     if planner.errors.is_empty() {
+        planner.tables(&statements, topics);
         planner.queries(statements);
     }
     let Planner { errors, translator, tables, queries, .. } = planner;
@@ -190,8 +202,16 @@ fn with_plain_texts(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
 struct Planner {
     context: SessionContext,
     errors: Vec<PlanError>,
+    /// Tables and views with mistakes: what reads them is not planned.
+    mistaken: HashSet<String>,
+    /// Temporary tables.
+    lookups: HashSet<String>,
+    /// `SET updating_ttl` by file, in nanoseconds.
+    ttls: HashMap<String, i64>,
     translator: Translator,
     tables: Vec<PlannedTable>,
+    /// Those without `WITH`, which are views of what is inserted into them.
+    memory: Vec<PlannedTable>,
     queries: Vec<PlannedQuery>,
 }
 
@@ -211,11 +231,30 @@ impl Planner {
     fn tables(&mut self, statements: &[(&str, Statement)], topics: &TopicSchemas) {
         for (file, statement) in statements {
             let StatementKind::Table(table) = &statement.kind else { continue };
+            if table.options.is_empty() {
+                let is_fed = |(_, statement): &(&str, Statement)| matches!(&statement.kind, StatementKind::Insert { into, .. } if into.value == table.name.value);
+                let planned = self.check_name(&table.name).and_then(|()| PlannedTable::in_memory(table));
+                match planned {
+                    Ok(_) if !statements.iter().any(is_fed) => {
+                        let message = format!("table '{}': nothing is inserted into it", table.name.value);
+                        let mistake =
+                            Mistake::new(message).hint("a table of rows from outside has WITH (connector = '…')");
+                        self.errors.push(mistake.at(sql_location(table.name.span)).in_file(file));
+                    }
+                    Ok(planned) => self.memory.push(planned),
+                    Err(mistake) => self.errors.push(mistake.at(statement.location).in_file(file)),
+                }
+                continue;
+            }
             let planned = self
                 .check_name(&table.name)
                 .and_then(|()| PlannedTable::plan(table, topics, &self.state()))
                 .and_then(|planned| self.add_table(planned));
+            if table.is_lookup {
+                self.lookups.insert(table.name.value.clone());
+            }
             if let Err(mistake) = planned {
+                self.mistaken.insert(table.name.value.clone());
                 self.errors.push(mistake.at(statement.location).in_file(file));
             }
         }
@@ -223,7 +262,7 @@ impl Planner {
 
     fn check_name(&self, name: &Ident) -> Result<(), Mistake> {
         let taken = RESERVED.contains(&name.value.as_str())
-            || self.tables.iter().any(|table| table.name == name.value)
+            || self.tables.iter().chain(&self.memory).any(|table| table.name == name.value)
             || self.translator.relations.contains_key(&name.value);
         if taken {
             let mistake = Mistake::new(format!("there is another table or view '{}'", name.value));
@@ -240,7 +279,7 @@ impl Planner {
                 kind: NodeKind::Source(source.clone()),
                 inputs: Vec::new(),
                 schema: Arc::clone(&planned.schema),
-                append_only: true,
+                append_only: source.columns.weight.is_none(),
             };
             // A table that only takes rows in needs no node; one is added when a query reads it.
             self.translator.sources.insert(planned.name.clone(), node);
@@ -255,12 +294,28 @@ impl Planner {
         for (file, statement) in statements {
             let (name, query) = match &statement.kind {
                 StatementKind::Table(_) => continue,
+                StatementKind::UpdatingTtl(kept) => {
+                    if self.ttls.insert(file.to_owned(), *kept).is_some() {
+                        let mistake = Mistake::new("SET updating_ttl holds for all of a file, and is there twice");
+                        self.errors.push(mistake.at(statement.location).in_file(file));
+                    }
+                    continue;
+                }
                 StatementKind::View { name, query } | StatementKind::MaterialisedView { name, query } => {
                     if let Err(mistake) = self.check_name(name) {
                         self.errors.push(mistake.in_file(file));
                         continue;
                     }
                     (name.value.clone(), query)
+                }
+                StatementKind::Insert { into, query } if self.is_in_memory(into) => {
+                    if seen.contains_key(&into.value) {
+                        let message = format!("another INSERT INTO feeds table '{}' already", into.value);
+                        let hint = "feed it with one INSERT INTO … SELECT … UNION ALL SELECT …";
+                        self.errors.push(Mistake::new(message).hint(hint).at(statement.location).in_file(file));
+                        continue;
+                    }
+                    (into.value.clone(), query)
                 }
                 StatementKind::Insert { into, query } => (format!("insert_into_{}", into.value), query),
                 StatementKind::Select(query) => ("preview".to_owned(), query),
@@ -280,6 +335,10 @@ impl Planner {
         self.plan_in_order(waiting);
     }
 
+    fn is_in_memory(&self, table: &Ident) -> bool {
+        self.memory.iter().any(|known| known.name == table.value)
+    }
+
     /// Plans queries whose reads are planned, until none is left.
     fn plan_in_order(&mut self, mut waiting: Vec<Waiting<'_>>) {
         while !waiting.is_empty() {
@@ -296,8 +355,15 @@ impl Planner {
                 return;
             }
             for query in ready {
-                let (file, location) = (query.file, query.statement.location);
-                if let Err(mistake) = self.query(query) {
+                let (file, location, name) = (query.file, query.statement.location, query.name.clone());
+                let into = match &query.statement.kind {
+                    StatementKind::Insert { into, .. } => Some(&into.value),
+                    _ => None,
+                };
+                if query.reads.iter().chain(into).any(|name| self.mistaken.contains(name)) {
+                    self.mistaken.insert(name);
+                } else if let Err(mistake) = self.query(query) {
+                    self.mistaken.insert(name);
                     self.errors.push(mistake.at(location).in_file(file));
                 }
             }
@@ -307,12 +373,14 @@ impl Planner {
 
     fn query(&mut self, waiting: Waiting<'_>) -> Result<(), Mistake> {
         let name = waiting.name;
-        let (kind, query) = match waiting.statement.kind {
+        let ttl = self.ttls.get(waiting.file).copied();
+        let (kind, mut query) = match waiting.statement.kind {
             StatementKind::View { query, .. } => (QueryKind::View, query),
             StatementKind::MaterialisedView { query, .. } => (QueryKind::MaterialisedView, query),
+            StatementKind::Insert { into, query } if self.is_in_memory(&into) => (QueryKind::View, query),
             StatementKind::Insert { into, query } => (QueryKind::Insert(into.value), query),
             StatementKind::Select(query) => (QueryKind::Preview, query),
-            StatementKind::Table(_) => return Ok(()),
+            StatementKind::Table(_) | StatementKind::UpdatingTtl(_) => return Ok(()),
         };
         let sink = self.sink(&kind, &name)?;
         let lateness = self.lateness(&kind);
@@ -320,18 +388,29 @@ impl Planner {
             .as_ref()
             .filter(|sink| !matches!(sink, SinkTarget::View(_)))
             .map(|_| Closing { query: name.clone(), lateness });
-        let sql = query.to_string();
-        let plan = self.logical_plan(query)?;
+        let lookups = self.looked_up(&mut query, &waiting.statement.versions)?;
+        let (sql, reads) = (query.to_string(), references(&query));
+        let plan = self.logical_plan(query, &lookups)?;
+        let into = match &kind {
+            QueryKind::Insert(into) => self.tables.iter().find(|table| table.name == *into),
+            QueryKind::View => self.memory.iter().find(|table| table.name == name),
+            _ => None,
+        };
+        let plan = match into {
+            Some(table) => placed(table, plan)?,
+            None => plan,
+        };
+        let encoding = encoding(into, &plan);
         let plan = if sink.is_some() { with_plain_texts(plan)? } else { plan };
         let schema: SchemaRef = Arc::clone(plan.schema().inner());
         let optimised = self.state().optimize(&plan)?;
-        let node = self.translator.query(&name, &optimised, closing, &self.state())?;
+        let node = self.translator.query(&name, &optimised, closing, ttl, &self.state())?;
         let node = self.renamed(&name, node, &schema);
         if let Some(target) = sink {
-            self.check_sink(&target, node, &name)?;
+            self.check_sink(&target, &encoding.format, node, &name)?;
             let inputs = vec![node];
             let append_only = self.translator.graph.node(node).append_only;
-            let kind = NodeKind::Sink(Sink { query: name.clone(), target });
+            let kind = NodeKind::Sink(Sink { query: name.clone(), target, encoding });
             let schema = Arc::clone(&schema);
             self.translator.graph.add(Node { name: format!("{name}/sink"), kind, inputs, schema, append_only });
         }
@@ -343,16 +422,34 @@ impl Planner {
             self.translator.relations.insert(name.clone(), node);
         }
         let closing = self.translator.closed.remove(&name);
-        self.queries.push(PlannedQuery { name, kind, sql, reads: waiting.reads, schema, closing });
+        self.queries.push(PlannedQuery { name, kind, sql, reads, schema, closing });
         Ok(())
     }
 
-    fn logical_plan(&self, query: Box<Query>) -> Result<LogicalPlan, Mistake> {
+    /// Renames the tables that a query looks up, and registers them under their new names.
+    fn looked_up(&mut self, query: &mut Query, versions: &Versions) -> Result<Vec<(String, LookedUp)>, Mistake> {
+        let found = lookups::rename(query, versions, &self.lookups, self.translator.lookups.len());
+        for (name, looked_up) in &found {
+            let provider = block_on(self.context.table_provider(looked_up.of.as_str()));
+            let provider = provider.map_err(|_| {
+                let mistake = Mistake::new(format!("table '{}' not found", looked_up.of));
+                self.with_known_names(mistake).at(looked_up.location)
+            })?;
+            self.context.register_table(name.as_str(), Arc::new(Relation::new(provider.schema())))?;
+            self.translator.lookups.insert(name.clone(), looked_up.clone());
+        }
+        Ok(found)
+    }
+
+    fn logical_plan(&self, query: Box<Query>, lookups: &[(String, LookedUp)]) -> Result<LogicalPlan, Mistake> {
+        refused::check(&query)?;
         let statement = DataFusionStatement::Statement(Box::new(Ast::Query(query)));
         let plan = block_on(self.state().statement_to_plan(statement)).map_err(|error| {
             let mistake = Mistake::from(error);
             self.with_known_names(mistake)
         })?;
+        check_scalar_subqueries(&plan)?;
+        check_lookups(&plan, lookups)?;
         self.translator.recorded.with_versions(event_time::resolve(plan)?)
     }
 
@@ -407,30 +504,44 @@ impl Planner {
             TableOptions::Log(log) => SinkTarget::Topic(log.topic.clone()),
             TableOptions::SingleFile(file) => SinkTarget::File(file.clone()),
             TableOptions::Filesystem(directory) => SinkTarget::Directory(directory.clone()),
+            TableOptions::Fluvio(fluvio) => SinkTarget::Fluvio(fluvio.clone()),
             TableOptions::Stdout => SinkTarget::Stdout,
             TableOptions::Blackhole => SinkTarget::Blackhole,
+            TableOptions::Folder(_) | TableOptions::Impulse(_) | TableOptions::Nexmark(_) => {
+                return Err(Mistake::new(format!(
+                    "INSERT INTO '{into}': the table is a source, which can only be read"
+                ))
+                .hint("a table that is written has type = 'sink'"));
+            }
         }))
     }
 
     fn lateness(&self, kind: &QueryKind) -> i64 {
         let QueryKind::Insert(into) = kind else { return 0 };
-        let options = self.tables.iter().find(|table| table.name == *into).map(|table| &table.options);
-        match options {
-            Some(TableOptions::Log(log)) => i64::try_from(log.lateness.as_nanos()).unwrap_or(i64::MAX),
-            _ => 0,
-        }
+        let table = self.tables.iter().find(|table| table.name == *into);
+        table.map_or(0, |table| i64::try_from(table.lateness.as_nanos()).unwrap_or(i64::MAX))
     }
 
     /// Only a view takes retractions; and what goes into a table must have its columns.
-    fn check_sink(&self, target: &SinkTarget, node: NodeId, name: &str) -> Result<(), Mistake> {
+    fn check_sink(&self, target: &SinkTarget, format: &Format, node: NodeId, name: &str) -> Result<(), Mistake> {
         let node = self.translator.graph.node(node);
         match target {
             SinkTarget::View(_) | SinkTarget::Stdout | SinkTarget::Blackhole => Ok(()),
-            SinkTarget::Topic(_) | SinkTarget::File(_) | SinkTarget::Directory(_) if !node.append_only => {
-                Err(Mistake::new(format!(
+            SinkTarget::Topic(_) | SinkTarget::File(_) | SinkTarget::Directory(_) | SinkTarget::Fluvio(_)
+                if !node.append_only && !matches!(format, Format::DebeziumJson(_)) =>
+            {
+                let mistake = Mistake::new(format!(
                     "{name}: the query retracts rows (it is updating), but its sink only takes new ones"
-                ))
-                .hint("make it a MATERIALIZED VIEW, or aggregate over a window of an append-only table"))
+                ));
+                Err(mistake.hint(match target {
+                    SinkTarget::Topic(_) => {
+                        "make it a MATERIALIZED VIEW, or aggregate over a window of an append-only table"
+                    }
+                    _ => {
+                        "give the sink format = 'debezium_json', make it a MATERIALIZED VIEW, \
+                         or aggregate over a window of an append-only table"
+                    }
+                }))
             }
             SinkTarget::File(FileOptions { path }) | SinkTarget::Directory(DirectoryOptions { path, .. })
                 if self.translator.graph.nodes.iter().any(|node| writes_to(node, path)) =>
@@ -438,9 +549,15 @@ impl Planner {
                 let mistake = Mistake::new(format!("{name}: another query writes to '{}' already", path.display()));
                 Err(mistake.hint("write to it with one INSERT INTO … SELECT … UNION ALL SELECT …"))
             }
-            SinkTarget::Topic(_) | SinkTarget::File(_) | SinkTarget::Directory(_) => {
-                self.check_columns(name, &node.schema)
+            SinkTarget::Fluvio(FluvioOptions { key_field: Some(key), .. })
+                if node.schema.column_with_name(key).is_none() =>
+            {
+                let mistake = Mistake::new(format!("{name}: sink.key_field = '{key}' is no column of the query"));
+                Err(mistake.hint("its value becomes the key of each record"))
             }
+            // Other tables' columns are matched by their order.
+            SinkTarget::File(_) | SinkTarget::Directory(_) => Ok(()),
+            SinkTarget::Topic(_) | SinkTarget::Fluvio(_) => self.check_columns(name, &node.schema),
         }
     }
 
@@ -470,6 +587,48 @@ impl Planner {
         }
         Ok(())
     }
+}
+
+/// What a query's rows look like outside; `into` is the table that they go to.
+fn encoding(into: Option<&PlannedTable>, plan: &LogicalPlan) -> Encoding {
+    let Some(table) = into else { return Encoding::default() };
+    let key = match table.key.as_slice() {
+        [] => determining(plan),
+        key => key.to_vec(),
+    };
+    Encoding { format: table.format.clone(), json: table.json.clone(), key }
+}
+
+/// Columns of a plan that determine all others, if the plan knows some. What is alike in them can be taken for one row that changes.
+fn determining(plan: &LogicalPlan) -> Vec<usize> {
+    let schema = plan.schema();
+    let all = schema.fields().len();
+    let known = schema.functional_dependencies();
+    let known = known.iter().find(|known| (0..all).all(|column| known.target_indices.contains(&column)));
+    known.map(|known| known.source_indices.clone()).unwrap_or_default()
+}
+
+/// A subquery that is a value has one row, and is known to.
+fn check_scalar_subqueries(plan: &LogicalPlan) -> Result<(), Mistake> {
+    let mut several = None;
+    plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if let Expr::ScalarSubquery(subquery) = part
+                    && subquery.outer_ref_columns.is_empty()
+                    && !matches!(subquery.subquery.max_rows(), Some(0 | 1))
+                {
+                    several = Some(subquery.spans.first().and_then(location_of));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    let mistake = || {
+        Mistake::new("a subquery that is a value can have more than one row here")
+            .hint("let it have one: an aggregate, or ORDER BY … LIMIT 1")
+    };
+    several.map_or(Ok(()), |location| Err(mistake().at(location)))
 }
 
 /// Whether a node is a sink whose files are at this path.

@@ -18,6 +18,7 @@ use crate::functions::Functions;
 use crate::translate::{Planned, Query, columns, place_of, with_marks};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chalk_event::Provenance;
+use chalk_graph::options::{BadData, Format};
 use chalk_graph::{Graph, Node, NodeId, NodeKind, RecordedSource, Source, SourceColumns, Stage};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column as ColumnName, DFSchema, Result, ScalarValue, plan_err};
@@ -280,8 +281,11 @@ impl Query<'_> {
             table: name.clone(),
             topic: Stage::topic(&name),
             options: None,
+            format: Format::default(),
+            bad_data: BadData::default(),
             columns: SourceColumns {
                 stored: schema.fields().iter().map(|field| field.name().clone()).collect(),
+                weight: None,
                 provenance: Vec::new(),
                 schema: Arc::clone(&schema),
             },

@@ -1,18 +1,22 @@
 //! Statements of a `.sql` file: DataFusion's parser, with our own `CREATE TABLE`.
 
 use crate::error::{Location, Mistake, sql_location};
-use chalk_graph::options::Given;
+use crate::lookups::{Versions, take_versions};
+use chalk_graph::options::{Given, parse_interval};
 use sqlparser::ast::{self, CreateTableOptions, Expr, Ident, Query, SqlOption, Statement as Ast, TableObject};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::keywords::Keyword;
-use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Token;
+use sqlparser::parser::{IsOptional, Parser, ParserError};
+use sqlparser::tokenizer::{Token, Tokenizer};
+use std::sync::Arc;
 
 /// A statement and where it begins.
 #[derive(Debug)]
 pub(crate) struct Statement {
     pub(crate) location: Option<Location>,
     pub(crate) kind: StatementKind,
+    /// What tables of its file are to be read as of.
+    pub(crate) versions: Arc<Versions>,
 }
 
 #[derive(Debug)]
@@ -33,19 +37,25 @@ pub(crate) enum StatementKind {
     },
     /// A preview to the terminal.
     Select(Box<Query>),
+    /// `SET updating_ttl = '…'`: how long groups of updating aggregates are kept after their last row, in nanoseconds. For all of its file.
+    UpdatingTtl(i64),
 }
 
 /// `CREATE TABLE name (…) WITH (…)`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CreateTable {
     pub(crate) name: Ident,
     pub(crate) columns: Vec<ColumnDef>,
+    /// The columns of its PRIMARY KEY.
+    pub(crate) key: Vec<Ident>,
     pub(crate) watermark: Option<(Ident, Option<Expr>)>,
     pub(crate) options: Given,
+    /// `CREATE TEMPORARY TABLE`: joins look it up.
+    pub(crate) is_lookup: bool,
 }
 
 /// A column of a `CREATE TABLE`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ColumnDef {
     pub(crate) name: Ident,
     pub(crate) data_type: ast::DataType,
@@ -54,32 +64,51 @@ pub(crate) struct ColumnDef {
 }
 
 /// Where a column's value comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum ColumnSource {
     Stored,
     Generated(Box<Expr>),
     Metadata(String),
 }
 
-/// Parses a file.
-pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, Mistake> {
+/// Parses a file: its statements, and what is wrong with those that are not understood.
+pub(crate) fn parse(text: &str) -> (Vec<Statement>, Vec<Mistake>) {
     let dialect = GenericDialect {};
-    let mut parser = Parser::new(&dialect).with_recursion_limit(64).try_with_sql(text).map_err(syntax)?;
-    let mut statements = Vec::new();
+    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location();
+    let tokens = tokens.map_err(|error| syntax(error.into())).and_then(take_versions);
+    let (tokens, versions) = match tokens {
+        Ok((tokens, versions)) => (tokens, Arc::new(versions)),
+        Err(mistake) => return (Vec::new(), vec![mistake]),
+    };
+    let mut parser = Parser::new(&dialect).with_recursion_limit(64).with_tokens_with_locations(tokens);
+    let (mut statements, mut mistakes) = (Vec::new(), Vec::new());
     loop {
         while parser.consume_token(&Token::SemiColon) {}
         if parser.peek_token_ref().token == Token::EOF {
-            return Ok(statements);
+            return (statements, mistakes);
         }
-        let location = sql_location(parser.peek_token_ref().span);
-        let kind = statement(&mut parser).map_err(|mistake| mistake.at(location))?;
-        statements.push(Statement { location, kind });
-        let next = parser.peek_token();
-        if !matches!(next.token, Token::SemiColon | Token::EOF) {
-            let mistake = Mistake::new(format!("expected ; or the end of the file, found {}", next.token));
-            return Err(mistake.at(sql_location(next.span)));
+        match next(&mut parser, &versions) {
+            Ok(statement) => statements.push(statement),
+            Err(mistake) => {
+                mistakes.push(mistake);
+                while !matches!(parser.peek_token_ref().token, Token::SemiColon | Token::EOF) {
+                    parser.next_token();
+                }
+            }
         }
     }
+}
+
+/// The statement that comes next, up to its semicolon.
+fn next(parser: &mut Parser<'_>, versions: &Arc<Versions>) -> Result<Statement, Mistake> {
+    let location = sql_location(parser.peek_token_ref().span);
+    let kind = statement(parser).map_err(|mistake| mistake.at(location))?;
+    let next = parser.peek_token();
+    if !matches!(next.token, Token::SemiColon | Token::EOF) {
+        let mistake = Mistake::new(format!("expected ; or the end of the file, found {}", next.token));
+        return Err(mistake.at(sql_location(next.span)));
+    }
+    Ok(Statement { location, kind, versions: Arc::clone(versions) })
 }
 
 /// A parser's error, its place taken out of the text.
@@ -107,8 +136,13 @@ fn statement(parser: &mut Parser<'_>) -> Result<StatementKind, Mistake> {
         return create_table(parser).map(Box::new).map(StatementKind::Table);
     }
     if first == Keyword::CREATE && matches!((second, third), (Keyword::TEMPORARY, Keyword::TABLE)) {
-        return Err(Mistake::new("lookup tables (CREATE TEMPORARY TABLE) are not supported in this build")
-            .hint("join a materialised view instead"));
+        parser.next_token();
+        return create_table(parser)
+            .map(|table| StatementKind::Table(Box::new(CreateTable { is_lookup: true, ..table })));
+    }
+    if first == Keyword::SET {
+        parser.next_token();
+        return set_option(parser);
     }
     match parser.parse_statement().map_err(syntax)? {
         Ast::CreateView(view) => {
@@ -136,13 +170,37 @@ fn statement(parser: &mut Parser<'_>) -> Result<StatementKind, Mistake> {
             _ => Err(Mistake::new("INSERT INTO needs a SELECT: INSERT INTO table SELECT …")),
         },
         Ast::Query(query) => Ok(StatementKind::Select(query)),
+        Ast::Explain { .. } | Ast::ExplainTable { .. } => {
+            Err(Mistake::new("EXPLAIN and DESCRIBE ask about a pipeline: they are no part of it")
+                .hint("chalk explain PATH shows the graph; chalk query 'EXPLAIN …' and 'DESCRIBE …' ask one that runs"))
+        }
+        Ast::ShowTables { .. } | Ast::ShowColumns { .. } | Ast::ShowVariable { .. } | Ast::ShowViews { .. } => {
+            Err(Mistake::new("SHOW asks about a pipeline: it is no part of it")
+                .hint("chalk query 'SHOW TABLES' asks one that runs"))
+        }
         other => {
             let text = other.to_string();
             let kind: Vec<&str> = text.split_whitespace().take(2).collect();
             Err(Mistake::new(format!("{} … is not a statement of a pipeline", kind.join(" "))).hint(
-                "pipelines are made of CREATE TABLE, CREATE VIEW, CREATE MATERIALIZED VIEW, INSERT INTO … SELECT and SELECT",
+                "pipelines are made of CREATE TABLE, CREATE VIEW, CREATE MATERIALIZED VIEW, INSERT INTO … SELECT, SELECT and SET",
             ))
         }
+    }
+}
+
+/// What follows `SET`.
+fn set_option(parser: &mut Parser<'_>) -> Result<StatementKind, Mistake> {
+    let option = parser.parse_identifier().map_err(syntax)?;
+    if !option.value.eq_ignore_ascii_case("updating_ttl") {
+        return Err(Mistake::new(format!("there is no option '{option}' to SET"))
+            .hint("SET updating_ttl = '1 day' is what there is"));
+    }
+    parser.expect_token(&Token::Eq).map_err(syntax)?;
+    let text = option_text(&parser.parse_expr().map_err(syntax)?);
+    let kept = text.as_deref().and_then(parse_interval).map(|kept| i64::try_from(kept.as_nanos()).unwrap_or(i64::MAX));
+    match kept.filter(|&kept| kept > 0) {
+        Some(kept) => Ok(StatementKind::UpdatingTtl(kept)),
+        None => Err(Mistake::new("SET updating_ttl: it is an interval").hint("SET updating_ttl = '1 day'")),
     }
 }
 
@@ -158,15 +216,32 @@ fn create_table(parser: &mut Parser<'_>) -> Result<CreateTable, Mistake> {
     parser.next_token();
     parser.next_token();
     let name = single(&parser.parse_object_name(false).map_err(syntax)?)?;
-    let mut table = CreateTable { name, columns: Vec::new(), watermark: None, options: Given::new() };
+    let mut table = CreateTable {
+        name,
+        columns: Vec::new(),
+        key: Vec::new(),
+        watermark: None,
+        options: Given::new(),
+        is_lookup: false,
+    };
     if parser.consume_token(&Token::LParen) {
-        loop {
+        // A comma may follow the last column.
+        while parser.peek_token_ref().token != Token::RParen {
             match watermark(parser)? {
                 Some(watermark) if table.watermark.is_some() => {
                     return Err(Mistake::new("a table has one WATERMARK").at(sql_location(watermark.0.span)));
                 }
                 Some(watermark) => table.watermark = Some(watermark),
-                None => table.columns.push(column(parser)?),
+                None if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) => {
+                    table.key = parser.parse_parenthesized_column_list(IsOptional::Mandatory, false).map_err(syntax)?;
+                }
+                None => {
+                    let (column, is_key) = column(parser)?;
+                    if is_key {
+                        table.key.push(column.name.clone());
+                    }
+                    table.columns.push(column);
+                }
             }
             if !parser.consume_token(&Token::Comma) {
                 break;
@@ -193,13 +268,19 @@ fn create_table(parser: &mut Parser<'_>) -> Result<CreateTable, Mistake> {
     Ok(table)
 }
 
-/// The text of an option's value: a string, a number, or an interval such as `INTERVAL '10 minutes'`.
+/// The text of an option's value: a string, a number, a name, `true` or `false`, an interval such as `INTERVAL '10 minutes'`, or an array of these.
 fn option_text(value: &Expr) -> Option<String> {
     match value {
         Expr::Value(value) => match &value.value {
             ast::Value::Number(text, _) => Some(text.clone()),
+            ast::Value::Boolean(value) => Some(value.to_string()),
             value => value.clone().into_string(),
         },
+        Expr::Identifier(name) => Some(name.value.clone()),
+        Expr::Array(array) => {
+            let elements: Option<Vec<String>> = array.elem.iter().map(option_text).collect();
+            Some(elements?.join(","))
+        }
         Expr::Interval(interval) => {
             let amount = option_text(&interval.value)?;
             Some(match &interval.leading_field {
@@ -229,14 +310,18 @@ fn watermark(parser: &mut Parser<'_>) -> Result<Option<(Ident, Option<Expr>)>, M
     Ok(Some((column, expression)))
 }
 
-fn column(parser: &mut Parser<'_>) -> Result<ColumnDef, Mistake> {
+/// A column, and whether it is the table's key.
+fn column(parser: &mut Parser<'_>) -> Result<(ColumnDef, bool), Mistake> {
     let name = parser.parse_identifier().map_err(syntax)?;
     let data_type = parser.parse_data_type().map_err(syntax)?;
     let mut column = ColumnDef { name, data_type, not_null: false, source: ColumnSource::Stored };
+    let mut is_key = false;
     loop {
         let next = parser.peek_token();
         if parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
             column.not_null = true;
+        } else if parser.parse_keywords(&[Keyword::PRIMARY, Keyword::KEY]) {
+            is_key = true;
         } else if parser.parse_keyword(Keyword::NULL) {
             column.not_null = false;
         } else if parser.parse_keywords(&[Keyword::GENERATED, Keyword::ALWAYS, Keyword::AS]) {
@@ -250,10 +335,11 @@ fn column(parser: &mut Parser<'_>) -> Result<ColumnDef, Mistake> {
             }
             column.source = ColumnSource::Metadata(parser.parse_literal_string().map_err(syntax)?);
         } else if matches!(next.token, Token::Comma | Token::RParen) {
-            return Ok(column);
+            return Ok((column, is_key));
         } else {
             let message = format!("column '{}': {} is not understood", column.name, next.token);
-            let hint = "a column is: name TYPE [NOT NULL] [GENERATED ALWAYS AS (…) STORED | METADATA FROM '…']";
+            let hint =
+                "a column is: name TYPE [NOT NULL] [PRIMARY KEY] [GENERATED ALWAYS AS (…) STORED | METADATA FROM '…']";
             return Err(Mistake::new(message).hint(hint).at(sql_location(next.span)));
         }
     }

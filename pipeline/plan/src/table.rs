@@ -1,20 +1,22 @@
 //! Tables: columns checked against the topic's schema, and the expressions that make them.
 
 use crate::error::{Mistake, did_you_mean, sql_location};
-use crate::relation::{Relation, event_time_field};
+use crate::relation::{Relation, commit_seq_field, event_time_field};
 use crate::statement::{ColumnDef, ColumnSource, CreateTable};
+use crate::types::{arrow_type, column_of, seen_as, sql_type};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use chalk_catalog::{AvroType, Column, ColumnType, TopicSchema};
+use chalk_catalog::{Column, ColumnType, TopicSchema};
 use chalk_event::Provenance;
-use chalk_graph::options::{self, SourceOptions, TableOptions};
+use chalk_graph::options::{self, BadData, Format, Role, SourceOptions, TableDefinition, TableOptions};
 use chalk_graph::{Source, SourceColumns};
 use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column as ColumnExpr};
-use sqlparser::ast::{self, ExactNumberInfo, ExprWithAlias, TimezoneInfo};
+use sqlparser::ast::{self, ExprWithAlias, Ident};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The schemas of topics, by name.
 pub type TopicSchemas = BTreeMap<String, Arc<TopicSchema>>;
@@ -26,14 +28,24 @@ pub struct PlannedTable {
     pub name: String,
     /// Where its rows come from or go to.
     pub options: TableOptions,
+    /// What they look like there.
+    pub format: Format,
+    /// What becomes of those that cannot be read.
+    pub bad_data: BadData,
     /// Its columns.
     pub schema: SchemaRef,
+    /// The numbers of those whose text is JSON.
+    pub json: Vec<usize>,
+    /// The numbers of those that are its PRIMARY KEY.
+    pub key: Vec<usize>,
     /// The topic that holds its rows, with the schema's text when it is not in `schemas/`.
     pub topic: Option<TableTopic>,
     /// How it is read.
     pub source: Option<Source>,
     /// Its watermark as SQL over its columns, for the batch answer.
     pub watermark_sql: Option<String>,
+    /// How long after its end a window still accepts rows that an `INSERT INTO` it closes.
+    pub lateness: Duration,
 }
 
 /// The topic behind a table.
@@ -48,23 +60,103 @@ pub struct TableTopic {
 impl PlannedTable {
     pub(crate) fn plan(table: &CreateTable, topics: &TopicSchemas, state: &SessionState) -> Result<Self, Mistake> {
         let name = table.name.value.clone();
-        let options = options::read(&name, &table.options)
-            .map_err(|error| Mistake::new(format!("table '{name}': {error}")).at(sql_location(table.name.span)))?;
-        let columns: Vec<Column> = stored(table).map(column_of).collect::<Result<_, _>>()?;
+        let (table, mut given) = with_older_options(table)?;
+        let table = &table;
+        let location = sql_location(table.name.span);
+        // What goes into any table can be late; the log's connector names the option among its own.
+        let of_log = given.get("connector").is_some_and(|connector| connector == "log");
+        let lateness = if of_log { given.get("lateness").cloned() } else { given.remove("lateness") };
+        let lateness = lateness.unwrap_or_else(|| "0 seconds".to_owned());
+        let lateness = options::parse_interval(&lateness).ok_or_else(|| {
+            let example = "an interval is a number and a unit, such as '10 minutes'";
+            Mistake::new(format!("table '{name}': option lateness = '{lateness}': {example}")).at(location)
+        })?;
+        let TableDefinition { options, role, format, bad_data, event_time_field, watermark_field } =
+            options::read(&name, &given)
+                .map_err(|error| Mistake::new(format!("table '{name}': {error}")).at(location))?;
+        let table = &made_up(table, &options, event_time_field, watermark_field)?;
+        let columns: Vec<Column> = stored(table).map(|column| column_of(column, &format)).collect::<Result<_, _>>()?;
+        check_format(table, &format, &columns)?;
+        let own = |is_identified: bool| {
+            let mut stored = columns.clone();
+            if let Format::DebeziumJson(_) = format {
+                let column_type = ColumnType::Long;
+                stored.push(Column { name: WEIGHT.to_owned(), column_type, nullable: false });
+            }
+            Some(TableTopic {
+                name: name.clone(),
+                own_avsc: Some(TopicSchema::avsc_of_table(&name, &stored, is_identified)),
+            })
+        };
         let topic = match &options {
             TableOptions::Log(log) => {
                 check_against(table, &log.topic, topics)?;
                 Some(TableTopic { name: log.topic.clone(), own_avsc: None })
             }
-            TableOptions::SingleFile(_) => {
-                Some(TableTopic { name: name.clone(), own_avsc: Some(TopicSchema::avsc_of_table(&name, &columns)) })
+            TableOptions::SingleFile(_) if role == Some(Role::Sink) => None,
+            TableOptions::SingleFile(_)
+            | TableOptions::Folder(_)
+            | TableOptions::Impulse(_)
+            | TableOptions::Nexmark(_) => own(false),
+            // What writes there gives rows again after a crash, with the ids that they had.
+            TableOptions::Fluvio(_) if role == Some(Role::Sink) => None,
+            TableOptions::Fluvio(_) => {
+                let is_id = |column: &Column| column.name == "event_id" && column.column_type == ColumnType::Text;
+                own(columns.iter().any(is_id))
             }
             TableOptions::Filesystem(_) | TableOptions::Stdout | TableOptions::Blackhole => None,
         };
-        let mut planned =
-            Self { name, options, schema: Arc::new(Schema::empty()), topic, source: None, watermark_sql: None };
+        let number = |name: &Ident| {
+            let mistake = || Mistake::new(format!("PRIMARY KEY: the table has no column '{}'", name.value));
+            let place = table.columns.iter().position(|column| column.name.value == name.value);
+            place.ok_or_else(|| mistake().at(sql_location(name.span)))
+        };
+        let key = table.key.iter().map(number).collect::<Result<_, _>>()?;
+        let is_json = |(_, column): &(usize, &ColumnDef)| column.data_type == ast::DataType::JSON;
+        let json = table.columns.iter().enumerate().filter(is_json).map(|(index, _)| index).collect();
+        let schema = Arc::new(Schema::empty());
+        let mut planned = Self {
+            name,
+            options,
+            format,
+            bad_data,
+            schema,
+            json,
+            key,
+            topic,
+            source: None,
+            watermark_sql: None,
+            lateness,
+        };
         planned.plan_columns(table, &columns, state)?;
         Ok(planned)
+    }
+
+    /// A table without `WITH`: rows on their way from one query to others.
+    pub(crate) fn in_memory(table: &CreateTable) -> Result<Self, Mistake> {
+        let field = |column: &ColumnDef| match column.source {
+            ColumnSource::Stored => Ok(Field::new(&column.name.value, arrow_type(column)?, !column.not_null)),
+            _ => Err(Mistake::new("a table without WITH has plain columns: compute others in the query that fills it")
+                .at(sql_location(column.name.span))),
+        };
+        if let Some((column, _)) = &table.watermark {
+            return Err(Mistake::new("a table without WITH has the watermark of the rows that it gets")
+                .at(sql_location(column.span)));
+        }
+        let fields: Vec<Field> = table.columns.iter().map(field).collect::<Result<_, _>>()?;
+        Ok(Self {
+            name: table.name.value.clone(),
+            options: TableOptions::Blackhole,
+            format: Format::default(),
+            bad_data: BadData::default(),
+            schema: Arc::new(Schema::new(fields)),
+            json: Vec::new(),
+            key: Vec::new(),
+            topic: None,
+            source: None,
+            watermark_sql: None,
+            lateness: Duration::ZERO,
+        })
     }
 
     fn plan_columns(&mut self, table: &CreateTable, stored: &[Column], state: &SessionState) -> Result<(), Mistake> {
@@ -78,12 +170,13 @@ impl PlannedTable {
                 ColumnSource::Stored | ColumnSource::Metadata(_) => {
                     let (index, field) = over.column_with_name(name).ok_or_else(|| Mistake::new("no such column"))?;
                     let stored: Arc<dyn PhysicalExpr> = Arc::new(ColumnExpr::new(name, index));
+                    let is_commit = matches!(&column.source, ColumnSource::Metadata(key) if Provenance::from_metadata_key(key) == Some(Provenance::CommitSeq));
                     if column.data_type == ast::DataType::JSON {
                         // Operators hand rows on by the million: long texts stay where they are, and are pointed at.
                         fields.push(field.clone().with_data_type(DataType::Utf8View));
                         expressions.push(Arc::new(CastExpr::new(stored, DataType::Utf8View, None)));
                     } else {
-                        fields.push(field.clone());
+                        fields.push(if is_commit { commit_seq_field(field) } else { field.clone() });
                         expressions.push(stored);
                     }
                 }
@@ -120,10 +213,17 @@ impl PlannedTable {
                 topic: topic.name.clone(),
                 options: match &self.options {
                     TableOptions::SingleFile(file) => Some(SourceOptions::SingleFile(file.clone())),
+                    TableOptions::Folder(folder) => Some(SourceOptions::Folder(folder.clone())),
+                    TableOptions::Impulse(impulse) => Some(SourceOptions::Impulse(impulse.clone())),
+                    TableOptions::Nexmark(nexmark) => Some(SourceOptions::Nexmark(nexmark.clone())),
+                    TableOptions::Fluvio(fluvio) => Some(SourceOptions::Fluvio(fluvio.clone())),
                     _ => None,
                 },
+                format: self.format.clone(),
+                bad_data: self.bad_data,
                 columns: SourceColumns {
                     stored: stored.iter().map(|column| column.name.clone()).collect(),
+                    weight: matches!(self.format, Format::DebeziumJson(_)).then(|| WEIGHT.to_owned()),
                     provenance,
                     schema: over,
                 },
@@ -157,6 +257,55 @@ impl PlannedTable {
     }
 }
 
+/// The table with the WATERMARK that the older options say, and all other options.
+///
+/// | option | is |
+/// |---|---|
+/// | `event_time_field = 'at'` | `WATERMARK FOR at` |
+/// | `watermark_field = 'mark'`, beside it | `WATERMARK FOR at AS (mark)` |
+/// | `lookup.cache.max_bytes`, `lookup.cache.ttl`, of a temporary table | accepted: all of it is kept, and always as it is |
+/// | `idle_micros = '…'` | accepted: the partitions of a table share its watermark, so that an idle one holds nothing back |
+fn with_older_options(table: &CreateTable) -> Result<(CreateTable, options::Given), Mistake> {
+    let (mut table, mut given) = (table.clone(), table.options.clone());
+    let name = &table.name;
+    let refused = |message: String| Err(Mistake::new(message).at(sql_location(name.span)));
+    if table.is_lookup {
+        // All of the table is kept, so that there is nothing to be cached.
+        let bytes = given.remove("lookup.cache.max_bytes");
+        if let Some(text) = bytes.filter(|text| text.parse::<u64>().is_err()) {
+            return refused(format!(
+                "table '{name}': option lookup.cache.max_bytes = '{text}': it is a number of bytes"
+            ));
+        }
+        let ttl = given.remove("lookup.cache.ttl");
+        if let Some(text) = ttl.filter(|text| options::parse_interval(text).is_none()) {
+            let example = "an interval is a number and a unit, such as '10 minutes'";
+            return refused(format!("table '{name}': option lookup.cache.ttl = '{text}': {example}"));
+        }
+    }
+    if let Some(text) = given.remove("idle_micros")
+        && text.parse::<u64>().is_err()
+    {
+        return refused(format!("table '{name}': option idle_micros = '{text}': it is a number of microseconds"));
+    }
+    let field = |text: String| Ident { value: text, quote_style: None, span: name.span };
+    match (given.remove("event_time_field"), given.remove("watermark_field")) {
+        (None, None) => {}
+        (Some(_), _) | (_, Some(_)) if table.watermark.is_some() => {
+            return refused(format!(
+                "table '{name}': it has a WATERMARK, and event_time_field or watermark_field beside it"
+            ));
+        }
+        (None, Some(_)) => {
+            return refused(format!("table '{name}': option watermark_field needs event_time_field beside it"));
+        }
+        (Some(time), mark) => {
+            table.watermark = Some((field(time), mark.map(|mark| ast::Expr::Identifier(field(mark)))));
+        }
+    }
+    Ok((table, given))
+}
+
 fn stored(table: &CreateTable) -> impl Iterator<Item = &ColumnDef> {
     table.columns.iter().filter(|column| matches!(column.source, ColumnSource::Stored))
 }
@@ -164,7 +313,7 @@ fn stored(table: &CreateTable) -> impl Iterator<Item = &ColumnDef> {
 /// The schema that a source's expressions are over: metadata columns have their declared names.
 fn source_columns(table: &CreateTable, stored: &[Column]) -> Result<(SchemaRef, Vec<Provenance>), Mistake> {
     let mut fields: Vec<Field> =
-        stored.iter().map(|column| Field::new(&column.name, column.column_type.arrow(), column.nullable)).collect();
+        stored.iter().map(|column| Field::new(&column.name, seen_as(&column.column_type), column.nullable)).collect();
     let mut provenance = Vec::new();
     for column in &table.columns {
         let ColumnSource::Metadata(key) = &column.source else { continue };
@@ -199,6 +348,126 @@ fn physical(
     Ok(state.create_physical_expr(planned, over)?)
 }
 
+/// The column of a table's own topic that says what a row counts: 1 when it is one more, -1 when it is one less.
+const WEIGHT: &str = "_weight";
+
+/// The table with what its options say beside its columns.
+fn made_up(
+    table: &CreateTable,
+    options: &TableOptions,
+    event_time_field: Option<String>,
+    watermark_field: Option<String>,
+) -> Result<CreateTable, Mistake> {
+    let mut table = table.clone();
+    let known = match options {
+        TableOptions::Impulse(_) => impulse_columns(),
+        TableOptions::Nexmark(_) => nexmark_columns(),
+        _ => Vec::new(),
+    };
+    if !known.is_empty() && table.columns.is_empty() {
+        table.columns = known;
+        table.watermark = Some((Ident::new(ROW_TIME), None));
+    }
+    match (event_time_field, watermark_field, &table.watermark) {
+        (None, None, _) => {}
+        (Some(time), mark, None) => {
+            table.watermark = Some((Ident::new(time), mark.map(|mark| ast::Expr::Identifier(Ident::new(mark)))));
+        }
+        (None, Some(_), None) => {
+            return Err(Mistake::new("option watermark_field: it goes with event_time_field")
+                .hint("say WATERMARK FOR column AS (expression)")
+                .at(sql_location(table.name.span)));
+        }
+        (_, _, Some(_)) => {
+            return Err(Mistake::new(
+                "the table has WATERMARK FOR and event_time_field or watermark_field: one will do",
+            )
+            .at(sql_location(table.name.span)));
+        }
+    }
+    Ok(table)
+}
+
+/// When a row that is made up happened.
+const ROW_TIME: &str = "_timestamp";
+
+/// The columns of an impulse that are not written out.
+fn impulse_columns() -> Vec<ColumnDef> {
+    vec![
+        made_up_column("counter", ast::DataType::BigIntUnsigned(None), true),
+        made_up_column("subtask_index", ast::DataType::BigIntUnsigned(None), true),
+        made_up_column(ROW_TIME, ast::DataType::Timestamp(None, ast::TimezoneInfo::None), true),
+    ]
+}
+
+/// The columns of Nexmark's events that are not written out: of person, auction and bid one is there.
+fn nexmark_columns() -> Vec<ColumnDef> {
+    let (long, text) = (ast::DataType::BigInt(None), ast::DataType::Text);
+    let time = ast::DataType::Timestamp(Some(9), ast::TimezoneInfo::None);
+    let of = |fields: &[(&str, &ast::DataType)]| {
+        let field = |(name, data_type): &(&str, &ast::DataType)| ast::StructField {
+            field_name: Some(Ident::new(*name)),
+            field_type: (*data_type).clone(),
+            options: None,
+        };
+        ast::DataType::Struct(fields.iter().map(field).collect(), ast::StructBracketKind::AngleBrackets)
+    };
+    let texts = ["name", "email_address", "credit_card", "city", "state"].map(|name| (name, &text));
+    let person = [&[("id", &long)], texts.as_slice(), &[("datetime", &time), ("extra", &text)]].concat();
+    let auction = [
+        ("id", &long),
+        ("description", &text),
+        ("item_name", &text),
+        ("initial_bid", &long),
+        ("reserve", &long),
+        ("datetime", &time),
+        ("expires", &time),
+        ("seller", &long),
+        ("category", &long),
+        ("extra", &text),
+    ];
+    let bid = [
+        ("auction", &long),
+        ("bidder", &long),
+        ("price", &long),
+        ("channel", &text),
+        ("url", &text),
+        ("datetime", &time),
+        ("extra", &text),
+    ];
+    vec![
+        made_up_column("person", of(&person), false),
+        made_up_column("auction", of(&auction), false),
+        made_up_column("bid", of(&bid), false),
+        made_up_column(ROW_TIME, ast::DataType::Timestamp(None, ast::TimezoneInfo::None), true),
+    ]
+}
+
+fn made_up_column(name: &str, data_type: ast::DataType, not_null: bool) -> ColumnDef {
+    ColumnDef { name: Ident::new(name), data_type, not_null, source: ColumnSource::Stored }
+}
+
+/// Formats that have one column need a table that has one.
+fn check_format(table: &CreateTable, format: &Format, columns: &[Column]) -> Result<(), Mistake> {
+    let (name, wanted, fits): (_, _, fn(&ast::DataType) -> bool) = match format {
+        Format::RawString => ("format 'raw_string'", "TEXT", |sql| matches!(sql, ast::DataType::Text)),
+        Format::RawBytes => ("format 'raw_bytes'", "BYTEA", |sql| matches!(sql, ast::DataType::Bytea)),
+        Format::Json(json) if json.unstructured => {
+            ("json.unstructured", "JSON", |sql| matches!(sql, ast::DataType::JSON))
+        }
+        _ => return Ok(()),
+    };
+    let stored: Vec<&ColumnDef> = stored(table).collect();
+    match stored.as_slice() {
+        [] if columns.is_empty() => Ok(()),
+        [only] if fits(&only.data_type) => Ok(()),
+        _ => {
+            let message = format!("table '{}': {name} has one column of type {wanted}", table.name.value);
+            Err(Mistake::new(message).hint(format!("declare it as (value {wanted})")).at(sql_location(table.name.span)))
+        }
+    }
+}
+
 /// Checks a table's stored columns against its topic's schema.
 fn check_against(table: &CreateTable, topic: &str, topics: &TopicSchemas) -> Result<(), Mistake> {
     let Some(schema) = topics.get(topic) else {
@@ -222,7 +491,12 @@ fn check_against(table: &CreateTable, topic: &str, topics: &TopicSchemas) -> Res
             });
         };
         let known = &schema.columns[index];
-        if arrow_type(column)? != known.column_type.arrow() {
+        let declared = arrow_type(column)?;
+        let read = match &known.column_type {
+            ColumnType::Json(avro) => avro.arrow(),
+            _ => None,
+        };
+        if declared != known.column_type.arrow() && Some(declared) != read {
             let wanted = sql_type(&known.column_type);
             let mistake = Mistake::new(format!(
                 "column '{name}' is {} here, but {wanted} in the schema of topic '{topic}'",
@@ -238,44 +512,4 @@ fn check_against(table: &CreateTable, topic: &str, topics: &TopicSchemas) -> Res
         }
     }
     Ok(())
-}
-
-fn sql_type(column_type: &ColumnType) -> &'static str {
-    match column_type {
-        ColumnType::Boolean => "BOOLEAN",
-        ColumnType::Int => "INT",
-        ColumnType::Long => "BIGINT",
-        ColumnType::Float => "REAL",
-        ColumnType::Double => "DOUBLE",
-        ColumnType::Text | ColumnType::Uuid | ColumnType::Word(_) => "TEXT",
-        ColumnType::Timestamp => "TIMESTAMP",
-        ColumnType::Json(_) => "JSON",
-    }
-}
-
-fn column_of(column: &ColumnDef) -> Result<Column, Mistake> {
-    Ok(Column { name: column.name.value.clone(), column_type: column_type(column)?, nullable: !column.not_null })
-}
-
-fn arrow_type(column: &ColumnDef) -> Result<DataType, Mistake> {
-    column_type(column).map(|column_type| column_type.arrow())
-}
-
-fn column_type(column: &ColumnDef) -> Result<ColumnType, Mistake> {
-    use ast::DataType as Sql;
-    Ok(match &column.data_type {
-        Sql::Boolean | Sql::Bool => ColumnType::Boolean,
-        Sql::Int(None) | Sql::Integer(None) => ColumnType::Int,
-        Sql::BigInt(None) => ColumnType::Long,
-        Sql::Real | Sql::Float(ExactNumberInfo::None) => ColumnType::Float,
-        Sql::Double(ExactNumberInfo::None) | Sql::DoublePrecision => ColumnType::Double,
-        Sql::Text | Sql::Varchar(None) | Sql::String(None) => ColumnType::Text,
-        Sql::Timestamp(None | Some(9), TimezoneInfo::None) => ColumnType::Timestamp,
-        Sql::JSON => ColumnType::Json(AvroType::Any),
-        other => {
-            let message = format!("column '{}': type {other} is not supported in this build", column.name);
-            let known = "BOOLEAN, INT, BIGINT, REAL, DOUBLE, TEXT, TIMESTAMP and JSON are";
-            return Err(Mistake::new(message).hint(known).at(sql_location(column.name.span)));
-        }
-    })
 }

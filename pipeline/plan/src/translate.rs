@@ -1,5 +1,12 @@
 //! An optimised logical plan to nodes.
 
+mod bounds;
+mod grouping;
+mod joins;
+mod lookup;
+mod top;
+mod values;
+
 use crate::error::{Location, Mistake, location_of};
 use crate::project::{ClosingWindows, Relations};
 use crate::recorded::RecordedFunctions;
@@ -8,10 +15,10 @@ use crate::windows::{SESSION_WINDOW, nanoseconds, window_field, window_of};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chalk_graph::{
-    self as graph, AggregateCall, AggregateFunction, CloseSessions, CloseWindows, Graph, JoinKind, Node, NodeId,
-    NodeKind, RankFunction, SortColumn, WindowKind,
+    self as graph, AggregateCall, AggregateFunction, CloseJoin, CloseSessions, CloseWindows, Graph, JoinBound,
+    JoinKind, JoinMode, Most, Node, NodeId, NodeKind, RankFunction, SortColumn, WindowKind,
 };
-use datafusion::common::{Column as ColumnName, DFSchema, JoinType, NullEquality, ScalarValue};
+use datafusion::common::{Column as ColumnName, DFSchema, JoinType, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::functions::core::expr_fn::r#struct;
 use datafusion::logical_expr::builder::build_join_schema;
@@ -23,6 +30,9 @@ use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_planner::create_window_expr;
+use grouping::Keys;
+use lookup::Lookups;
+pub(crate) use lookup::check as check_lookups;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -50,6 +60,8 @@ pub(crate) struct Translator {
     pub(crate) recorded: RecordedFunctions,
     /// What was cut into stages, and the source of its results.
     pub(crate) cut: Vec<(LogicalPlan, NodeId)>,
+    /// Tables that are looked up, of all queries.
+    pub(crate) lookups: Lookups,
 }
 
 pub(crate) type Planned = Result<NodeId, Mistake>;
@@ -80,9 +92,10 @@ impl Translator {
         name: &str,
         plan: &LogicalPlan,
         closing: Option<Closing>,
+        ttl: Option<i64>,
         state: &SessionState,
     ) -> Planned {
-        Query { translator: self, name, closing, state, count: 0 }.plan(plan)
+        Query { translator: self, name, closing, ttl, state, count: 0, most: None, may_look_up: false }.plan(plan)
     }
 }
 
@@ -90,8 +103,14 @@ pub(crate) struct Query<'a> {
     pub(crate) translator: &'a mut Translator,
     pub(crate) name: &'a str,
     closing: Option<Closing>,
+    /// How long groups are kept after their last row, in nanoseconds.
+    ttl: Option<i64>,
     pub(crate) state: &'a SessionState,
     count: usize,
+    /// Of the window that is planned next: beyond which rank no row is read.
+    most: Option<Most>,
+    /// Whether what is planned is the right side of a join that looks it up.
+    may_look_up: bool,
 }
 
 /// Columns of a node's input, of which expressions that are no plain columns are added behind the input's own.
@@ -121,14 +140,18 @@ impl Query<'_> {
             (NodeKind::Project(expressions), [input]) => with_marks(expressions, &self.schema(*input), &schema),
             _ => schema,
         };
-        let closes = matches!(&kind, NodeKind::Aggregate(aggregate) if aggregate.close.is_some());
-        let keeps = match &kind {
-            NodeKind::Project(_) | NodeKind::Filter(_) | NodeKind::Unnest(_) => true,
+        let whole = |input: &NodeId| self.translator.whole.contains(input);
+        let whole = match &kind {
+            NodeKind::Aggregate(aggregate) => aggregate.close.is_some(),
+            NodeKind::Join(graph::Join { mode: JoinMode::Closing(close), .. }) => {
+                matches!(close.bound, JoinBound::Window { .. })
+            }
+            NodeKind::Join(graph::Join { mode: JoinMode::Lookup, .. }) => inputs.iter().take(1).all(whole),
+            NodeKind::Project(_) | NodeKind::Filter(_) | NodeKind::Unnest(_) => inputs.iter().all(whole),
             NodeKind::Rank(rank) => rank.whole,
             NodeKind::Over(over) => over.whole,
             _ => false,
         };
-        let whole = closes || keeps && inputs.iter().all(|input| self.translator.whole.contains(input));
         let node = self.translator.graph.add(Node { name, kind, inputs, schema, append_only });
         if whole {
             self.translator.whole.insert(node);
@@ -162,6 +185,7 @@ impl Query<'_> {
                 self.project(input, &projection.expr, projection.input.schema(), Arc::clone(projection.schema.inner()))
             }
             LogicalPlan::Filter(filter) => {
+                self.most = top::most(&filter.predicate, &filter.input).map(|(_, most)| most);
                 let input = self.plan(&filter.input)?;
                 self.filter(input, &filter.predicate, filter.input.schema())
             }
@@ -174,18 +198,16 @@ impl Query<'_> {
             LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row => {
                 Ok(self.add(NodeKind::Union, Vec::new(), Arc::clone(empty.schema.inner()), true))
             }
-            LogicalPlan::EmptyRelation(empty) => {
-                // One row without columns: what an aggregate without keys has of no rows.
-                let schema = Arc::clone(empty.schema.inner());
-                let nothing = self.add(NodeKind::Union, Vec::new(), Arc::clone(&schema), true);
-                let (keys, calls) = (Vec::new(), Vec::new());
-                let kind = NodeKind::Aggregate(graph::Aggregate { keys, calls, close: None, append_only_input: true });
-                Ok(self.add(kind, vec![nothing], schema, true))
+            LogicalPlan::EmptyRelation(_) => Ok(self.one_row()),
+            LogicalPlan::Values(values) => self.values(values),
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Sort(sort) => self.sorted(sort),
+            LogicalPlan::RecursiveQuery(_) => Err(Mistake::new("WITH RECURSIVE is not supported in a pipeline")
+                .hint("join the table with itself as often as its rows are deep")),
+            LogicalPlan::Subquery(_) => {
+                Err(Mistake::new("a LATERAL subquery of this kind is not supported in a pipeline")
+                    .hint("write it as a join on what both sides have in common"))
             }
-            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Err(Mistake::new(
-                "ORDER BY and LIMIT have no meaning in a pipeline: its rows never end",
-            )
-            .hint("put them into the query over the view; for the first n of a group use ROW_NUMBER() OVER (…)")),
             other => {
                 let shown = other.display().to_string();
                 let shown = shown.split([':', '(']).next().unwrap_or(&shown).trim().to_owned();
@@ -195,7 +217,17 @@ impl Query<'_> {
     }
 
     fn scan(&mut self, scan: &TableScan) -> Planned {
-        let name = scan.table_name.table();
+        let mut name = scan.table_name.table();
+        let looked_up = self.translator.lookups.get(name).cloned();
+        if let Some(looked_up) = &looked_up {
+            if !self.may_look_up {
+                return Err(lookup::refuse(looked_up));
+            }
+            name = &looked_up.of;
+        }
+        if scan.fetch.is_some() {
+            return Err(top::any_rows());
+        }
         let node = match self.translator.relations.get(name) {
             Some(&node) => node,
             None => {
@@ -305,14 +337,8 @@ impl Query<'_> {
     fn aggregate(&mut self, aggregate: &Aggregate) -> Planned {
         let input = self.plan(&aggregate.input)?;
         let over = aggregate.input.schema();
-        let mut wanted: Vec<&Expr> = Vec::new();
-        for key in &aggregate.group_expr {
-            if let Expr::GroupingSet(_) = key {
-                return Err(Mistake::new("GROUPING SETS, ROLLUP and CUBE are not supported in a pipeline"));
-            }
-            wanted.push(key);
-        }
-        let keys = (0..wanted.len()).collect();
+        let Keys { all: mut wanted, sets } = Keys::of(&aggregate.group_expr)?;
+        let groups = wanted.len();
         let mut calls = Vec::new();
         for expr in &aggregate.aggr_expr {
             calls.push(self.call(expr, &mut wanted, over)?);
@@ -322,26 +348,12 @@ impl Query<'_> {
             (Some((qualifier, field)), None) => Some(Expr::Column(ColumnName::new(qualifier.cloned(), field.name()))),
             _ => None,
         };
-        let groups = aggregate.group_expr.len();
         let event_time = time.as_ref().map(|time| {
             wanted.push(time);
             wanted.len() - 1
         });
-        let append_only_input = self.append_only(input);
         let columns = self.just_columns(input, &wanted, over)?;
         let from = self.schema(columns);
-        let window = (0..groups).find_map(|key| Some((key, window_of(from.field(key))?)));
-        let close = match (window, &self.closing) {
-            // Over rows that can be retracted a window never closes: sinks that take new rows alone will say so.
-            (Some((window, kind)), Some(closing)) if append_only_input => {
-                let (query, lateness) = (closing.query.clone(), closing.lateness);
-                let table = self.closing_table(columns)?;
-                self.translator.closed.insert(query.clone(), ClosingWindows { table, kind, lateness });
-                Some(CloseWindows { window, kind, event_time, lateness, query })
-            }
-            _ => None,
-        };
-        let append_only = close.is_some();
         let fields = aggregate.schema.inner().fields().iter().enumerate().map(|(index, field)| {
             match (index < groups).then(|| window_of(from.field(index))).flatten() {
                 Some(kind) => Arc::new(window_field(field.as_ref().clone(), kind)),
@@ -349,22 +361,58 @@ impl Query<'_> {
             }
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let kind = NodeKind::Aggregate(graph::Aggregate { keys, calls, close, append_only_input });
-        Ok(self.add(kind, vec![columns], schema, append_only))
+        let Some(sets) = sets else {
+            return self.aggregate_by((0..groups).collect(), calls, event_time, columns, schema);
+        };
+        self.grouping_sets(&sets, groups, Arc::clone(&schema), |query, set| {
+            let results = schema.fields().iter().skip(groups + 1);
+            let fields: Vec<_> = set.iter().map(|&key| &schema.fields()[key]).chain(results).cloned().collect();
+            query.aggregate_by(set.to_vec(), calls.clone(), event_time, columns, Arc::new(Schema::new(fields)))
+        })
     }
 
-    /// The one table whose watermark closes the windows over `input`.
-    fn closing_table(&self, input: NodeId) -> Result<String, Mistake> {
-        let graph = &self.translator.graph;
-        let sources = graph.sources_of(input);
-        let [source] = sources.as_slice() else {
-            return Err(Mistake::new("a window that is emitted once must be over one table, not over a join or union")
-                .hint("make it a MATERIALIZED VIEW"));
+    /// An aggregate of a node's rows by some of its columns.
+    fn aggregate_by(
+        &mut self,
+        keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
+        event_time: Option<usize>,
+        input: NodeId,
+        schema: SchemaRef,
+    ) -> Planned {
+        let append_only_input = self.append_only(input);
+        let from = self.schema(input);
+        let window = keys.iter().find_map(|&key| Some((key, window_of(from.field(key))?)));
+        let close = match (window, &self.closing) {
+            // Over rows that can be retracted a window never closes: sinks that take new rows alone will say so.
+            (Some((window, kind)), Some(closing)) if append_only_input => {
+                let (query, lateness) = (closing.query.clone(), closing.lateness);
+                self.check_time(input)?;
+                self.closes(&query, self.tables_of(&[input]), kind, lateness);
+                Some(CloseWindows { window, kind, event_time, lateness, query })
+            }
+            _ => None,
         };
-        match &graph.node(*source).kind {
-            NodeKind::Source(source) if source.has_watermark() => Ok(source.table.clone()),
-            _ => Err(Mistake::new("nothing closes these windows: the table has no WATERMARK FOR")),
+        let append_only = close.is_some();
+        // Where rows are retracted the groups that they are of are freed with them.
+        let ttl = self.ttl.filter(|_| close.is_none() && append_only_input && !keys.is_empty());
+        let kind = NodeKind::Aggregate(graph::Aggregate { keys, calls, close, append_only_input, ttl });
+        Ok(self.add(kind, vec![input], schema, append_only))
+    }
+
+    /// Windows over `input` can be closed: its tables have a WATERMARK, and its rows come when these say so.
+    fn check_time(&self, input: NodeId) -> Result<(), Mistake> {
+        let graph = &self.translator.graph;
+        if graph.sources_of(input).len() > 1 && bounds::keeps_for_later(graph, input) {
+            return Err(Mistake::new(
+                "a window that is emitted once cannot be over a join that keeps rows for later: they would be late",
+            )
+            .hint("join both sides by the same window, or make it a MATERIALIZED VIEW"));
         }
+        if !bounds::has_time(graph, input) {
+            return Err(Mistake::new("nothing closes these windows: the table has no WATERMARK FOR"));
+        }
+        Ok(())
     }
 
     fn call<'e>(&self, expr: &'e Expr, wanted: &mut Vec<&'e Expr>, over: &DFSchema) -> Result<AggregateCall, Mistake> {
@@ -427,44 +475,108 @@ impl Query<'_> {
     }
 
     fn join(&mut self, join: &Join) -> Planned {
+        if let Some(looked_up) = self.lookup(join) {
+            return looked_up;
+        }
         let kind = match join.join_type {
             JoinType::Inner => JoinKind::Inner,
             JoinType::Left => JoinKind::Left,
             JoinType::Right => JoinKind::Right,
             JoinType::Full => JoinKind::Full,
             JoinType::LeftSemi => JoinKind::LeftSemi,
+            JoinType::LeftAnti if join.null_aware => return self.not_in(join),
             JoinType::LeftAnti => JoinKind::LeftAnti,
-            JoinType::RightSemi | JoinType::RightAnti => {
+            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
                 let on = join.on.iter().map(|(left, right)| (right.clone(), left.clone())).collect();
                 let (left, right) = (Arc::clone(&join.right), Arc::clone(&join.left));
                 return self.join(&Join { left, right, on, join_type: join.join_type.swap(), ..join.clone() });
             }
-            other => return Err(Mistake::new(format!("{other} joins are not supported in a pipeline"))),
+            JoinType::LeftMark => return self.mark_join(join),
         };
-        if join.on.is_empty() {
+        let left = self.plan(&join.left)?;
+        let right = self.plan(&join.right)?;
+        self.join_of(join, kind, left, right, Arc::clone(join.schema.inner()))
+    }
+
+    /// A join of nodes that its sides have become, of this kind.
+    fn join_of(&mut self, join: &Join, kind: JoinKind, left: NodeId, right: NodeId, schema: SchemaRef) -> Planned {
+        if join.on.is_empty() && !joins::is_bounded(join) {
             return Err(Mistake::new("a join needs an equality between its sides: cross joins never forget a row")
                 .hint("… JOIN … ON a.key = b.key"));
         }
-        if join.null_aware {
-            return Err(Mistake::new("NOT IN (SELECT …) is not supported in a pipeline").hint("use NOT EXISTS"));
+        let join = &joins::with_nulls_equal(join);
+        if let Some((close, rest)) = self.closing_join(join, left, right)? {
+            return self.join_once(join, kind, left, right, schema, (close, rest));
         }
-        if join.null_equality == NullEquality::NullEqualsNull {
-            return Err(Mistake::new("joins in which NULL equals NULL are not supported in a pipeline"));
-        }
-        let left = self.plan(&join.left)?;
-        let right = self.plan(&join.right)?;
         match &join.filter {
-            Some(filter) if kind != JoinKind::Inner => self.join_with_more(join, kind, filter, left, right),
+            Some(filter) if kind != JoinKind::Inner => self.join_with_more(join, kind, filter, left, right, schema),
             Some(filter) => {
-                let pairs = self.equi_join(join, kind, left, right, Arc::clone(join.schema.inner()))?;
+                let pairs = self.equi_join(join, kind, left, right, schema, JoinMode::Live)?;
                 self.filter(pairs, filter, &join.schema)
             }
-            None => self.equi_join(join, kind, left, right, Arc::clone(join.schema.inner())),
+            None => self.equi_join(join, kind, left, right, schema, JoinMode::Live),
+        }
+    }
+
+    /// A join whose rows are given once and let go of, and what else it asks of its pairs.
+    fn join_once(
+        &mut self,
+        join: &Join,
+        kind: JoinKind,
+        left: NodeId,
+        right: NodeId,
+        schema: SchemaRef,
+        (close, rest): (CloseJoin, Option<Expr>),
+    ) -> Planned {
+        if rest.is_some() && kind != JoinKind::Inner {
+            return Err(Mistake::new(
+                "a join whose rows are given once, other than an inner one, has equalities and bounds of time alone",
+            )
+            .hint("choose rows in a subquery before the join, or make it a MATERIALIZED VIEW"));
+        }
+        let (tables, window) = match close.bound {
+            JoinBound::Window { kind, .. } => (self.tables_of(&[left, right]), kind),
+            JoinBound::Interval { .. } => (self.tables_of(&[left, right]), WindowKind::Session { gap: 0 }),
+        };
+        self.closes(&close.query, tables, window, close.lateness);
+        let pairs = self.equi_join(join, kind, left, right, schema, JoinMode::Closing(close))?;
+        match rest {
+            Some(rest) => self.filter(pairs, &rest, &join.schema),
+            None => Ok(pairs),
+        }
+    }
+
+    /// The tables that nodes' rows come from; a join of a table with itself has it twice.
+    fn tables_of(&self, nodes: &[NodeId]) -> Vec<String> {
+        let graph = &self.translator.graph;
+        let sources = nodes.iter().flat_map(|&node| graph.sources_of(node));
+        let table = |source: NodeId| match &graph.node(source).kind {
+            NodeKind::Source(source) => Some(source.table.clone()),
+            _ => None,
+        };
+        sources.filter_map(table).collect()
+    }
+
+    /// Notes what closes the windows of a query. A later node of it has all tables of an earlier one.
+    fn closes(&mut self, query: &str, tables: Vec<String>, kind: WindowKind, lateness: i64) {
+        let closed = ClosingWindows { tables, kind, lateness };
+        match self.translator.closed.get_mut(query) {
+            Some(earlier) if earlier.tables.len() > closed.tables.len() => {}
+            Some(earlier) => *earlier = closed,
+            None => drop(self.translator.closed.insert(query.to_owned(), closed)),
         }
     }
 
     /// A join on equalities alone.
-    fn equi_join(&mut self, join: &Join, kind: JoinKind, left: NodeId, right: NodeId, schema: SchemaRef) -> Planned {
+    fn equi_join(
+        &mut self,
+        join: &Join,
+        kind: JoinKind,
+        left: NodeId,
+        right: NodeId,
+        schema: SchemaRef,
+        mode: JoinMode,
+    ) -> Planned {
         let (left_keys, right_keys): (Vec<&Expr>, Vec<&Expr>) =
             join.on.iter().map(|(left, right)| (left, right)).unzip();
         let left_width = self.schema(left).fields().len();
@@ -472,7 +584,10 @@ impl Query<'_> {
         let left = self.with_columns(left, &left_keys, join.left.schema())?;
         let right = self.with_columns(right, &right_keys, join.right.schema())?;
         let both_append_only = self.append_only(left.node) && self.append_only(right.node);
-        let append_only = both_append_only && matches!(kind, JoinKind::Inner | JoinKind::LeftSemi);
+        let append_only = match mode {
+            JoinMode::Live => both_append_only && matches!(kind, JoinKind::Inner | JoinKind::LeftSemi),
+            JoinMode::Closing(_) | JoinMode::Lookup => true,
+        };
         let one_sided = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
         let (left_all, right_all) = (self.schema(left.node), self.schema(right.node));
         let mut fields: Vec<Field> = left_all.fields().iter().map(|field| optional(field, kind, true)).collect();
@@ -482,7 +597,7 @@ impl Query<'_> {
             fields.extend(right_all.fields().iter().map(|field| optional(field, kind, false)));
         }
         let full = Arc::new(Schema::new(fields));
-        let joined = graph::Join { kind, left_keys: left.places, right_keys: right.places };
+        let joined = graph::Join { kind, left_keys: left.places, right_keys: right.places, mode };
         let node = self.add(NodeKind::Join(joined), vec![left.node, right.node], Arc::clone(&full), append_only);
         let expressions =
             kept.iter().map(|&index| Arc::new(Column::new(full.field(index).name(), index)) as _).collect();
@@ -495,12 +610,19 @@ impl Query<'_> {
     /// left, right ─▶ inner join ─▶ filter ─┬──────────────────────────────────▶ union
     ///                                      └▶ left rows ─▶ left rows not in ────▲
     /// ```
-    fn join_with_more(&mut self, join: &Join, kind: JoinKind, filter: &Expr, left: NodeId, right: NodeId) -> Planned {
+    fn join_with_more(
+        &mut self,
+        join: &Join,
+        kind: JoinKind,
+        filter: &Expr,
+        left: NodeId,
+        right: NodeId,
+        schema: SchemaRef,
+    ) -> Planned {
         let both = build_join_schema(join.left.schema(), join.right.schema(), &JoinType::Inner)?;
-        let pairs = self.equi_join(join, JoinKind::Inner, left, right, Arc::clone(both.inner()))?;
+        let pairs = self.equi_join(join, JoinKind::Inner, left, right, Arc::clone(both.inner()), JoinMode::Live)?;
         let pairs = self.filter(pairs, filter, &both)?;
         let (of_left, of_right) = (join.left.schema(), join.right.schema());
-        let schema = Arc::clone(join.schema.inner());
         match kind {
             JoinKind::LeftSemi | JoinKind::LeftAnti => return self.rows_by_pairs(kind, left, of_left, pairs, &both),
             JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full => {}
@@ -539,7 +661,7 @@ impl Query<'_> {
         let keyed = self.with_columns(side, &[&row], over)?;
         let in_pairs = self.just_columns(pairs, &[&row], both)?;
         let append_only = self.append_only(keyed.node) && self.append_only(in_pairs) && kind == JoinKind::LeftSemi;
-        let joined = graph::Join { kind, left_keys: keyed.places, right_keys: vec![0] };
+        let joined = graph::Join { kind, left_keys: keyed.places, right_keys: vec![0], mode: JoinMode::Live };
         let full = self.schema(keyed.node);
         let node = self.add(NodeKind::Join(joined), vec![keyed.node, in_pairs], Arc::clone(&full), append_only);
         let expressions = (0..width).map(|index| Arc::new(Column::new(full.field(index).name(), index)) as _).collect();
@@ -588,9 +710,12 @@ impl Query<'_> {
             && let Expr::WindowFunction(function) = unaliased(expr)
             && function.fun.name() == SESSION_WINDOW
         {
+            self.most = None;
             return self.session(window, function);
         }
+        let most = self.most.take();
         let mut input = self.plan(&window.input)?;
+        let most = most.filter(|_| self.append_only(input));
         let over = window.input.schema();
         let width = self.schema(input).fields().len();
         let mut functions = Some(Vec::new());
@@ -628,7 +753,7 @@ impl Query<'_> {
         let whole = by_window && self.translator.whole.contains(&input);
         let partition = partition.to_vec();
         let kind = match functions {
-            Some(functions) => NodeKind::Rank(graph::Rank { partition, order, functions, whole }),
+            Some(functions) => NodeKind::Rank(graph::Rank { partition, order, functions, whole, most }),
             None => {
                 let functions = window.window_expr.iter().map(|expr| self.window_function(expr, over));
                 let functions = functions.collect::<Result<_, _>>()?;
@@ -657,20 +782,41 @@ impl Query<'_> {
 
     fn unnest(&mut self, unnest: &Unnest) -> Planned {
         let input = self.plan(&unnest.input)?;
-        let ([(list, _)], []) = (unnest.list_type_columns.as_slice(), unnest.struct_type_columns.as_slice()) else {
+        let ([(list, unnested)], []) = (unnest.list_type_columns.as_slice(), unnest.struct_type_columns.as_slice())
+        else {
             return Err(Mistake::new("UNNEST of one list at a time is supported")
                 .hint("unnest a second one in an outer query; a struct's fields are struct.field"));
         };
-        let output = unnest.dependency_indices.clone();
+        if unnest.dependency_indices.iter().filter(|from| *from == list).count() > 1 {
+            return Err(Mistake::new("UNNEST of one list to more than one depth is not supported in a pipeline")
+                .hint("unnest it in a subquery, and what comes out in an outer query"));
+        }
         let append_only = self.append_only(input);
-        let windows = window_of(self.schema(input).field(*list));
+        let mut node = input;
+        // Lists of lists, but for the innermost.
+        for _ in 1..unnested.depth {
+            let from = self.schema(node);
+            let fields = from.fields().iter().enumerate().map(|(index, field)| match field.data_type() {
+                DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
+                    if index == *list =>
+                {
+                    Arc::new(item.as_ref().clone().with_name(field.name()))
+                }
+                _ => Arc::clone(field),
+            });
+            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+            let kind = NodeKind::Unnest(graph::Unnest { output: (0..from.fields().len()).collect(), list: *list });
+            node = self.add(kind, vec![node], schema, append_only);
+        }
+        let output = unnest.dependency_indices.clone();
+        let windows = window_of(self.schema(node).field(*list));
         let fields = unnest.schema.inner().fields().iter().zip(&output).map(|(field, &from)| match windows {
             Some(kind) if from == *list => Arc::new(window_field(field.as_ref().clone(), kind)),
             _ => Arc::clone(field),
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let kind = NodeKind::Unnest(graph::Unnest { output, list: *list });
-        Ok(self.add(kind, vec![input], schema, append_only))
+        Ok(self.add(kind, vec![node], schema, append_only))
     }
 }
 

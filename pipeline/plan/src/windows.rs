@@ -109,18 +109,22 @@ pub(crate) fn window_of(field: &Field) -> Option<WindowKind> {
     }
 }
 
-/// A duration in nanoseconds.
+/// A positive duration in nanoseconds.
 pub(crate) fn nanoseconds(interval: &ScalarValue) -> Option<i64> {
-    let nanos = match interval {
+    signed_nanoseconds(interval).filter(|&nanos| nanos > 0)
+}
+
+/// A duration in nanoseconds, if it has no months.
+pub(crate) fn signed_nanoseconds(interval: &ScalarValue) -> Option<i64> {
+    match interval {
         ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {
-            i64::from(interval.days) * DAY + interval.nanoseconds
+            i64::from(interval.days).checked_mul(DAY)?.checked_add(interval.nanoseconds)
         }
         ScalarValue::IntervalDayTime(Some(interval)) => {
-            i64::from(interval.days) * DAY + i64::from(interval.milliseconds) * 1_000_000
+            Some(i64::from(interval.days) * DAY + i64::from(interval.milliseconds) * 1_000_000)
         }
-        _ => return None,
-    };
-    (nanos > 0).then_some(nanos)
+        _ => None,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,6 +4,7 @@ use crate::changelog::{Changelogs, EpochChanges};
 use crate::checkpoint::{EngineState, Saving, ViewChange};
 use crate::cold::{ColdViews, Held};
 use crate::delivery::Delivery;
+use crate::encode;
 use crate::engine::{Computed, EpochOutput};
 use crate::error::RuntimeError;
 use crate::journal::ViewJournal;
@@ -11,10 +12,9 @@ use crate::late;
 use crate::refused;
 use crate::stats::Stats;
 use chalk_catalog::{ControlEvent, EpochViews, TopicDef};
-use chalk_codec::write_json_row;
 use chalk_connect::Lines;
-use chalk_event::{ChangeBatch, CommitSeq, Epoch, Weights, consolidate};
-use chalk_graph::NodeId;
+use chalk_event::{ChangeBatch, CommitSeq, Epoch};
+use chalk_graph::{Encoding, NodeId};
 use chalk_ingest::Door;
 use chalk_log::{Append, FrameToAppend};
 use chalk_store::fail::{Point, pass};
@@ -31,13 +31,17 @@ const SAVED_TIMES: usize = 3;
 pub(crate) enum Target {
     View(String),
     Topic(TopicDef),
-    /// Lines; with weights when the query retracts.
+    /// Lines; with weights when the query retracts and its format has no word for that.
     Lines {
         lines: Lines,
         weights: bool,
+        encoding: Encoding,
     },
     /// A place outside the log that has each row once.
-    Outside(Delivery),
+    Outside {
+        delivery: Delivery,
+        encoding: Encoding,
+    },
     Nowhere,
 }
 
@@ -45,14 +49,14 @@ impl Target {
     /// Up to where an earlier run has given a sink outside the log all rows.
     pub(crate) fn committed(&self) -> Option<CommitSeq> {
         match self {
-            Self::Outside(delivery) => delivery.committed(),
+            Self::Outside { delivery, .. } => delivery.committed(),
             _ => None,
         }
     }
 
     /// Whether it is to have all rows from the beginning of the log on.
     pub(crate) fn begins_anew(&self) -> bool {
-        matches!(self, Self::Outside(delivery) if delivery.committed().is_none())
+        matches!(self, Self::Outside { delivery, .. } if delivery.committed().is_none())
     }
 }
 
@@ -106,7 +110,7 @@ impl Committer {
 
     fn outside(&mut self) -> impl Iterator<Item = &mut Delivery> {
         self.targets.values_mut().filter_map(|target| match target {
-            Target::Outside(delivery) => Some(delivery),
+            Target::Outside { delivery, .. } => Some(delivery),
             _ => None,
         })
     }
@@ -147,12 +151,12 @@ impl Committer {
                     }
                 }
                 Some(Target::Topic(topic)) if !given_before => events.push((topic.clone(), changes)),
-                Some(Target::Lines { lines, weights }) if !given_before => {
-                    lines.write(&json_lines(&changes, *weights)?)?;
+                Some(Target::Lines { lines, weights, encoding }) if !given_before => {
+                    lines.write(&encode::lines(&changes, encoding, *weights)?)?;
                     shown |= !changes.is_empty();
                 }
-                Some(Target::Outside(delivery)) if delivery.wants(&output) => {
-                    outside.push((node, json_lines(&changes, false)?));
+                Some(Target::Outside { delivery, encoding }) if delivery.wants(&output) => {
+                    outside.push((node, encode::lines(&changes, encoding, false)?));
                 }
                 _ => {}
             }
@@ -186,7 +190,7 @@ impl Committer {
         self.publish(epoch, upto);
         pass(Point::EpochAfterPublish);
         for (node, lines) in outside {
-            if let Some(Target::Outside(delivery)) = self.targets.get(&node) {
+            if let Some(Target::Outside { delivery, .. }) = self.targets.get(&node) {
                 delivery.give(&output, &lines);
             }
         }
@@ -256,20 +260,4 @@ impl Committer {
         self.stats.epochs.fetch_add(1, Ordering::Relaxed);
         self.publisher.publish(self.snapshot.clone());
     }
-}
-
-/// Rows as JSON lines; with a weight in front of each when the query retracts.
-fn json_lines(changes: &ChangeBatch, weights: bool) -> Result<String, RuntimeError> {
-    let changes = if *changes.weights() == Weights::Inserts { changes.clone() } else { consolidate(changes)? };
-    let mut text = String::new();
-    for row in 0..changes.len() {
-        for _ in 0..if weights { 1 } else { changes.weight(row).max(0) } {
-            if weights {
-                text.push_str(if changes.weight(row) > 0 { "+ " } else { "- " });
-            }
-            write_json_row(&mut text, changes.rows(), row, &|_| false)?;
-            text.push('\n');
-        }
-    }
-    Ok(text)
 }

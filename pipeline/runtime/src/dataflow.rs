@@ -7,10 +7,9 @@ use crate::refused::Refused;
 use crate::schedule::{Schedule, StepInput};
 use arrow::datatypes::SchemaRef;
 use chalk_event::{ChangeBatch, Watermark, hash_key, shard_of};
-use chalk_graph::{Graph, Node, NodeId, NodeKind};
+use chalk_graph::{Graph, Join, JoinMode, Node, NodeId, NodeKind};
 use chalk_operators::{
-    GroupState, LateRow, Operator, OperatorError, SavedState, StateKind, StepTime, exchange, key_columns, operator,
-    state_kind,
+    GroupState, LateRow, Operator, OperatorError, SavedState, StepTime, exchange, key_columns, operator, state_ports,
 };
 use chalk_store::runs::Run;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
@@ -92,12 +91,12 @@ impl Dataflow {
         let clock = |(id, node): (NodeId, &Node)| match &node.kind {
             NodeKind::Aggregate(aggregate) if aggregate.close.is_some() => graph.sources_of(id),
             NodeKind::Session(session) if session.close.is_some() => graph.sources_of(id),
+            NodeKind::Join(Join { mode: JoinMode::Closing(_), .. }) => graph.sources_of(id),
             _ => Vec::new(),
         };
         let clocks = graph.iter().map(clock).collect();
-        let saved_ports = |(id, node): (NodeId, &Node)| match state_kind(node) {
-            StateKind::Inputs => (0..node.inputs.len()).filter(|&port| !is_reread(&graph, id, port)).collect(),
-            StateKind::Stateless | StateKind::Groups => Vec::new(),
+        let saved_ports = |(id, node): (NodeId, &Node)| {
+            state_ports(node).filter(|&port| !is_reread(&graph, id, port)).collect::<Vec<_>>()
         };
         let saved_ports = graph.iter().map(saved_ports).collect();
         let (unsaved, saving, cold) = (None, None, None);
@@ -219,7 +218,12 @@ impl Dataflow {
         rows: &BTreeMap<NodeId, ChangeBatch>,
         times: &BTreeMap<NodeId, StepTime>,
     ) -> Result<StepOutput, RuntimeError> {
-        let times: Vec<StepTime> = self.clocks.iter().map(|clocks| promised(clocks, times)).collect();
+        let committed = times.values().filter_map(|time| time.committed).max();
+        let time = |(node, clocks): (&Node, &Vec<NodeId>)| {
+            let forgets = matches!(&node.kind, NodeKind::Aggregate(aggregate) if aggregate.ttl.is_some());
+            StepTime { committed: committed.filter(|_| forgets), ..promised(clocks, times) }
+        };
+        let times: Vec<StepTime> = self.graph.nodes.iter().zip(&self.clocks).map(time).collect();
         let Self { graph, schedule, stages, cold, .. } = self;
         let mut cold = cold.as_mut().map(|cold| cold.get_mut().unwrap_or_else(PoisonError::into_inner));
         let runs = cold.as_ref().map(|cold| cold.runs());
@@ -326,5 +330,5 @@ fn promised(sources: &[NodeId], times: &BTreeMap<NodeId, StepTime>) -> StepTime 
             .reduce(Watermark::and)
             .unwrap_or_default()
     };
-    StepTime { before: promised(|time| time.before), after: promised(|time| time.after) }
+    StepTime { before: promised(|time| time.before), after: promised(|time| time.after), committed: None }
 }

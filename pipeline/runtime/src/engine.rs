@@ -275,7 +275,7 @@ impl Engine {
             if source.is_bounded() {
                 source.end();
             }
-            times.insert(source.node, StepTime { before, after: source.watermark() });
+            times.insert(source.node, StepTime { before, after: source.watermark(), committed: None });
         }
         self.step(&BTreeMap::new(), &times)
     }
@@ -296,8 +296,9 @@ pub(crate) fn compute(
         tables.insert(source.node, rows);
     }
     let mut output = StepOutput::default();
-    for commits in cut(commits.len(), &tables, closers) {
-        let (rows, times) = step_inputs(&tables, &commits);
+    let made: Vec<IngestTime> = commits.iter().map(|commit| commit.time).collect();
+    for commits in cut(&made, &tables, closers) {
+        let (rows, times) = step_inputs(&tables, &commits, made[commits.start]);
         let step = dataflow.step(&rows, &times)?;
         output.sinks.extend(step.sinks);
         output.late.extend(step.late);
@@ -309,13 +310,14 @@ pub(crate) fn compute(
 fn step_inputs(
     tables: &BTreeMap<NodeId, TableRows>,
     commits: &Range<usize>,
+    committed: IngestTime,
 ) -> (BTreeMap<NodeId, ChangeBatch>, BTreeMap<NodeId, StepTime>) {
     let mut rows = BTreeMap::new();
     let mut times = BTreeMap::new();
     for (&node, table) in tables {
         rows.insert(node, table.of_commits(commits));
         let (before, after) = (table.watermark_before(commits.start), table.watermark_before(commits.end));
-        times.insert(node, StepTime { before, after });
+        times.insert(node, StepTime { before, after, committed: Some(committed) });
     }
     (rows, times)
 }

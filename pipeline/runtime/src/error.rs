@@ -43,6 +43,11 @@ pub enum RuntimeError {
     /// A thread panicked: a mistake of ours.
     #[error("the {0} thread panicked, which is a mistake in Chalkstream: its message is on the error output")]
     Panic(String),
+    /// What ends with its sources has one that does not end.
+    #[error(
+        "table '{0}' has no end, so that the pipeline cannot be drained\n  hint: give it a message_count or a runtime, or run without --drain"
+    )]
+    Endless(String),
     /// A topic that the graph names does not exist.
     #[error("there is no topic '{0}' in the log")]
     NoTopic(String),
@@ -64,6 +69,9 @@ pub enum RuntimeError {
         /// The column.
         column: String,
     },
+    /// The graph was planned by another build than runs it.
+    #[error("connector '{0}' is not in this build: build chalk with --features chalk-cli/{0}")]
+    NotInThisBuild(&'static str),
     /// A checkpoint that is of no use could not be removed.
     #[error("an earlier checkpoint cannot be removed: {0}")]
     Checkpoint(String),

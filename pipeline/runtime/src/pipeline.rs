@@ -11,17 +11,20 @@ use crate::dataflow::Dataflow;
 use crate::delivery::{Courier, Delivery};
 use crate::engine::{CheckpointTimes, Engine, Stop};
 use crate::error::RuntimeError;
+use crate::inputs::{open_source, rows_of};
 use crate::journal::ViewJournal;
+use crate::parquet::parquet_of_lines;
+use crate::reading::{Reader, Wish};
 use crate::recorded::{Functions, Progress, Stages, ring, start_stages};
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
-use chalk_catalog::{CommittedEpoch, ControlEvent, TopicId};
-use chalk_connect::{ConnectError, DirectorySink, FileSink, FileSource, Lines, Recovered, Sink, Source as _};
+use chalk_catalog::{CommittedEpoch, TopicId};
+use chalk_connect::{ConnectError, DirectorySink, FileSink, Lines, Recovered, Sink};
 use chalk_event::{CommitSeq, Epoch};
-use chalk_graph::options::{RollingPolicy, SourceOptions};
-use chalk_graph::{Graph, NodeId, NodeKind, SinkTarget};
+use chalk_graph::options::{Format, RollingPolicy};
+use chalk_graph::{Encoding, Graph, NodeId, NodeKind, SinkTarget};
 use chalk_ingest::Door;
-use chalk_log::{Append, EventLog};
+use chalk_log::EventLog;
 use chalk_store::runs::RunError;
 use chalk_view::{Publisher, Snapshot, ViewRows};
 use std::collections::{BTreeMap, HashMap};
@@ -82,7 +85,9 @@ pub struct Handle {
     stats: Arc<Stats>,
     failure: Arc<Mutex<Option<String>>>,
     engine: Mutex<Vec<JoinHandle<()>>>,
-    readers: Mutex<Vec<JoinHandle<()>>>,
+    /// Sources outside the log, with the names of the tables of those that have no end.
+    readers: Mutex<Vec<(Option<String>, JoinHandle<()>)>>,
+    reading: Arc<Wish>,
     saving: Option<Arc<Saving>>,
     /// As long as it is there, checkpoints are copied.
     copying: Mutex<Option<Sender<()>>>,
@@ -142,10 +147,14 @@ impl Handle {
     /// Waits until bounded sources are read to their end and everything that they led to is out, windows included.
     ///
     /// # Errors
-    /// When the pipeline stops first.
+    /// When a source has no end, or the pipeline stops first.
     pub async fn drain(&self) -> Result<Arc<Snapshot>, RuntimeError> {
+        if let Some(table) = lock(&self.readers).iter().find_map(|(endless, _)| endless.clone()) {
+            return Err(RuntimeError::Endless(table));
+        }
+        self.reading.drain();
         let readers = std::mem::take(&mut *lock(&self.readers));
-        let joined = tokio::task::spawn_blocking(move || readers.into_iter().try_for_each(JoinHandle::join));
+        let joined = tokio::task::spawn_blocking(move || readers.into_iter().try_for_each(|(_, thread)| thread.join()));
         if !matches!(joined.await, Ok(Ok(()))) || lock(&self.failure).is_some() {
             return Err(self.stopped());
         }
@@ -170,12 +179,14 @@ impl Handle {
 
     /// Stops after the epoch at hand, and waits for that.
     pub fn stop(&self) {
+        self.reading.stop();
         self.stop.send_replace(Stop::Now);
         if let Some(saving) = &self.saving {
             saving.stop();
         }
         drop(lock(&self.copying).take());
-        for thread in std::mem::take(&mut *lock(&self.engine)) {
+        let readers = std::mem::take(&mut *lock(&self.readers)).into_iter().map(|(_, thread)| thread);
+        for thread in readers.chain(std::mem::take(&mut *lock(&self.engine))) {
             // A panic of the thread has been reported where it happened.
             let _ = thread.join();
         }
@@ -303,17 +314,18 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         })?);
         copying = Some(go_on);
     }
-    let mut readers = Vec::new();
+    let (reading, mut readers) = (Arc::new(Wish::default()), Vec::new());
     for source in pipeline.graph.tables() {
-        if let Some(SourceOptions::SingleFile(file)) = &source.options
+        if let Some(given) = &source.options
             && !options.quiet
         {
-            let read = journal.sources.get(&source.table);
-            let (position, lines) = read.map_or((0, 0), |read| (read.position, read.lines));
-            let reader = FileSource::open(&options.directory.join(&file.path), position)?;
-            let topic = topic_id(&*log, &source.topic)?;
-            let (door, table) = (Arc::clone(door), source.table.clone());
-            readers.push(spawn("file-source", &failure, move || read_source(reader, &door, topic, &table, lines))?);
+            let (opened, partitions) = open_source(source, given, options, &journal)?;
+            let (rows, table) = (rows_of(source, &*log)?, source.table.clone());
+            let (door, stats) = (Arc::clone(door), Arc::clone(&stats));
+            let reader = Reader { source: opened, table, partitions, rows, door, stats };
+            let wish = Arc::clone(&reading);
+            let endless = (!given.is_bounded()).then(|| source.table.clone());
+            readers.push((endless, spawn("source", &failure, move || reader.run(&wish))?));
         }
     }
     let durable = log.durable();
@@ -329,6 +341,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         failure,
         engine,
         readers,
+        reading,
         saving,
         copying,
     })
@@ -503,9 +516,14 @@ fn targets(
     let (mut targets, mut views) = (HashMap::new(), BTreeMap::new());
     for (id, node) in pipeline.graph.iter() {
         let NodeKind::Sink(sink) = &node.kind else { continue };
+        let encoding = &sink.encoding;
         let failed = |source| RuntimeError::Sink { sink: sink.query.clone(), source };
         let target = match &sink.target {
-            SinkTarget::File(_) | SinkTarget::Directory(_) | SinkTarget::Stdout if options.quiet => Target::Nowhere,
+            SinkTarget::File(_) | SinkTarget::Directory(_) | SinkTarget::Fluvio(_) | SinkTarget::Stdout
+                if options.quiet =>
+            {
+                Target::Nowhere
+            }
             SinkTarget::View(name) => {
                 views.insert(name.clone(), ViewRows::new(name, node.schema.clone())?);
                 Target::View(name.clone())
@@ -518,14 +536,35 @@ fn targets(
             SinkTarget::File(file) => {
                 let opened = FileSink::at(&options.directory.join(&file.path)).map_err(failed)?;
                 let rolling = RollingPolicy::at_once();
-                outside(pipeline, &sink.query, Box::new(opened), rolling, log, stats).map_err(failed)?
+                outside(pipeline, &sink.query, Box::new(opened), rolling, encoding, log, stats).map_err(failed)?
             }
             SinkTarget::Directory(directory) => {
                 let path = options.directory.join(&directory.path);
-                let opened = DirectorySink::at(&path, &directory.prefix).map_err(failed)?;
-                outside(pipeline, &sink.query, Box::new(opened), directory.rolling, log, stats).map_err(failed)?
+                let opened = DirectorySink::at(&path, &directory.prefix, &directory.suffix).map_err(failed)?;
+                let opened = match encoding.format {
+                    Format::Parquet => {
+                        let (schema, json) = (Arc::clone(&node.schema), encoding.json.clone());
+                        opened.encoded(Box::new(move |lines| {
+                            parquet_of_lines(&schema, &json, lines).map_err(|error| error.to_string())
+                        }))
+                    }
+                    _ => opened,
+                };
+                outside(pipeline, &sink.query, Box::new(opened), directory.rolling, encoding, log, stats)
+                    .map_err(failed)?
             }
-            SinkTarget::Stdout => Target::Lines { lines: (options.stdout)(), weights: !node.append_only },
+            SinkTarget::Stdout => {
+                let weights = !node.append_only && !matches!(encoding.format, Format::DebeziumJson(_));
+                Target::Lines { lines: (options.stdout)(), weights, encoding: encoding.clone() }
+            }
+            #[cfg(feature = "fluvio")]
+            SinkTarget::Fluvio(fluvio) => {
+                let opened = crate::fluvio::sink(fluvio, options, &pipeline.name, sink, &node.schema);
+                let rolling = RollingPolicy { inactivity: fluvio.linger, ..RollingPolicy::at_once() };
+                outside(pipeline, &sink.query, Box::new(opened), rolling, encoding, log, stats).map_err(failed)?
+            }
+            #[cfg(not(feature = "fluvio"))]
+            SinkTarget::Fluvio(_) => return Err(RuntimeError::NotInThisBuild("fluvio")),
             SinkTarget::Blackhole => Target::Nowhere,
         };
         targets.insert(id, target);
@@ -539,6 +578,7 @@ fn outside(
     name: &str,
     mut sink: Box<dyn Sink>,
     rolling: RollingPolicy,
+    encoding: &Encoding,
     log: &Arc<dyn EventLog>,
     stats: &Arc<Stats>,
 ) -> Result<Target, ConnectError> {
@@ -549,23 +589,6 @@ fn outside(
         (Recovered::Anew(state), _) => (None, Some(state)),
     };
     let (pipeline, name, log) = (pipeline.name.clone(), name.to_owned(), Arc::clone(log));
-    Ok(Target::Outside(Delivery::new(Courier { pipeline, name, sink, log, again }, rolling, committed, stats)))
-}
-
-/// Appends a bounded source's lines to its topic, each chunk with the position after it.
-fn read_source(
-    mut source: FileSource,
-    door: &Door,
-    topic: TopicId,
-    table: &str,
-    mut lines: u64,
-) -> Result<(), RuntimeError> {
-    while let Some(chunk) = source.next()? {
-        let first_line = lines + 1;
-        lines += chunk.lines;
-        let read = ControlEvent::SourceRead { table: table.to_owned(), position: chunk.position, lines };
-        let with = Append { frames: vec![door.log().control_frame(&read)?] };
-        door.submit_rows(table, &chunk.bytes, topic, first_line, with)?.wait()?;
-    }
-    Ok(())
+    let delivery = Delivery::new(Courier { pipeline, name, sink, log, again }, rolling, committed, stats);
+    Ok(Target::Outside { delivery, encoding: encoding.clone() })
 }

@@ -162,7 +162,8 @@ impl Running<'_> {
     fn is_idle(&self, node: usize) -> bool {
         let time = self.input.times[node];
         let inputs = &self.graph.nodes[node].inputs;
-        !self.input.all && time.before == time.after && inputs.iter().all(|&input| self.changes(input).is_empty())
+        let is_timeless = time.before == time.after && time.committed.is_none();
+        !self.input.all && is_timeless && inputs.iter().all(|&input| self.changes(input).is_empty())
     }
 
     fn compute(&self, node: usize) {
@@ -227,8 +228,8 @@ fn run(
     let rows: usize = parts.iter().flatten().map(ChangeBatch::len).sum();
     let step = |(operator, inputs): (&mut Box<dyn Operator>, Inputs)| {
         let step = operator.step(&inputs, time)?;
-        let batch = || inputs.first().cloned().unwrap_or_else(|| step.changes.clone());
-        let late = step.late.iter().map(|row| Late { row: row.clone(), batch: batch() }).collect();
+        let batch = |port: usize| inputs.get(port).cloned().unwrap_or_else(|| step.changes.clone());
+        let late = step.late.iter().map(|row| Late { row: row.clone(), batch: batch(row.port) }).collect();
         let refused =
             step.refused.iter().filter_map(|row| Refused::of(row, inputs.first()?)).collect::<Result<_, _>>()?;
         Ok(Given { changes: step.changes, late, refused })

@@ -5,8 +5,9 @@ use crate::recorded::{is_marker, last_watermark, without_failed};
 use crate::stored::loaded_column;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{concat_batches, max};
-use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
+use arrow::datatypes::{Int64Type, SchemaRef, TimestampNanosecondType};
 use chalk_catalog::TopicId;
+use chalk_codec::typed_column;
 use chalk_event::{ChangeBatch, EventTime, IngestTime, Provenance, Watermark};
 use chalk_graph::{Node, NodeId, Source};
 use chalk_log::{Commit, Frame};
@@ -34,6 +35,8 @@ pub(crate) struct SourceTable {
 /// The rows of one table in a run of commits.
 pub(crate) struct TableRows {
     pub(crate) rows: RecordBatch,
+    /// One per row, where rows can be deletes.
+    pub(crate) weights: Option<Vec<i64>>,
     /// Per commit of the run: its rows, and the watermark before it.
     pub(crate) commits: Vec<(Range<usize>, Watermark)>,
     /// The watermark after the run.
@@ -44,7 +47,16 @@ impl TableRows {
     /// The rows of some commits of the run.
     pub(crate) fn of_commits(&self, commits: &Range<usize>) -> ChangeBatch {
         let (first, last) = (&self.commits[commits.start].0, &self.commits[commits.end - 1].0);
-        ChangeBatch::inserts(self.rows.slice(first.start, last.end - first.start))
+        let rows = self.rows.slice(first.start, last.end - first.start);
+        match &self.weights {
+            None => ChangeBatch::inserts(rows),
+            Some(weights) => ChangeBatch::weighted(rows, weights[first.start..last.end].to_vec()),
+        }
+    }
+
+    /// Whether there are any in some commits of the run.
+    pub(crate) fn has_rows(&self, commits: &Range<usize>) -> bool {
+        self.commits[commits.clone()].iter().any(|(rows, _)| !rows.is_empty())
     }
 
     /// The watermark before a commit of the run, or after its last.
@@ -73,6 +85,7 @@ impl SourceTable {
     /// The table's rows of a run of commits; moves the watermark on.
     pub(crate) fn read(&mut self, commits: &[Commit]) -> Result<TableRows, RuntimeError> {
         let mut batches = Vec::new();
+        let mut weights = self.source.columns.weight.as_ref().map(|_| Vec::new());
         let mut ranges = Vec::with_capacity(commits.len());
         let mut count = 0;
         for commit in commits {
@@ -81,6 +94,9 @@ impl SourceTable {
                 commit.frames.iter().filter(|frame| frame.topic == self.topic && !is_marker(&self.source, frame));
             for frame in frames {
                 let rows = self.columns_of(commit, frame)?;
+                if let (Some(weights), Some(name)) = (&mut weights, &self.source.columns.weight) {
+                    weights.extend(self.stored(frame, name)?.as_primitive::<Int64Type>().values());
+                }
                 count += rows.num_rows();
                 batches.push(rows);
             }
@@ -92,7 +108,7 @@ impl SourceTable {
         if batches.is_empty() {
             // As for most tables in most small epochs.
             let commits = commits.iter().map(|_| (0..0, self.watermark)).collect();
-            return Ok(TableRows { rows: self.nothing.clone(), commits, after: self.watermark });
+            return Ok(TableRows { rows: self.nothing.clone(), weights, commits, after: self.watermark });
         }
         let rows = concat_batches(&self.source.columns.schema, &batches).map_err(|error| self.failed(error))?;
         let rows = self.evaluate(&rows)?;
@@ -105,7 +121,7 @@ impl SourceTable {
             }
             timeline.push((range, before));
         }
-        Ok(TableRows { rows, commits: timeline, after: self.watermark })
+        Ok(TableRows { rows, weights, commits: timeline, after: self.watermark })
     }
 
     /// Rows that a stage has recorded: its markers say how far event time has come.
@@ -128,7 +144,7 @@ impl SourceTable {
                 }
             }
         }
-        Ok(TableRows { rows, commits: timeline, after: self.watermark })
+        Ok(TableRows { rows, weights: None, commits: timeline, after: self.watermark })
     }
 
     /// Stored columns by name, then provenance.
@@ -136,13 +152,13 @@ impl SourceTable {
         let count = frame.rows.num_rows();
         let mut columns: Vec<ArrayRef> = Vec::new();
         for (name, field) in self.source.columns.stored.iter().zip(self.source.columns.schema.fields()) {
-            let column = frame.rows.column_by_name(name);
-            let column =
-                column.ok_or_else(|| self.failed(format!("topic '{}' has no column '{name}'", self.source.topic)))?;
+            let column = self.stored(frame, name)?;
             columns.push(if self.source.recorded.is_some() {
                 loaded_column(field.data_type(), column).map_err(|error| self.failed(error))?
-            } else {
+            } else if column.data_type() == field.data_type() {
                 Arc::clone(column)
+            } else {
+                typed_column(column, field.data_type()).map_err(|error| self.failed(error))?
             });
         }
         for kind in &self.source.columns.provenance {
@@ -160,6 +176,11 @@ impl SourceTable {
         let rows =
             rows.and_then(|rows| if self.source.recorded.is_some() { without_failed(&rows, frame) } else { Ok(rows) });
         rows.map_err(|error| self.failed(error))
+    }
+
+    fn stored<'f>(&self, frame: &'f Frame, name: &str) -> Result<&'f ArrayRef, RuntimeError> {
+        let missing = || self.failed(format!("topic '{}' has no column '{name}'", self.source.topic));
+        frame.rows.column_by_name(name).ok_or_else(missing)
     }
 
     fn evaluate(&self, rows: &RecordBatch) -> Result<RecordBatch, RuntimeError> {

@@ -1,6 +1,7 @@
 //! Counters of a running pipeline, and what they come to.
 
 use crate::cold::{StateMemory, StateStatus};
+use chalk_connect::SourceHealth;
 use chalk_event::{CommitSeq, Epoch, Watermark};
 use chalk_ingest::Receipt;
 use std::collections::BTreeMap;
@@ -15,11 +16,28 @@ pub(crate) struct Stats {
     pub(crate) rows_out: AtomicU64,
     pub(crate) late: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) dropped: AtomicU64,
     derived: Mutex<(BTreeMap<String, u64>, u64)>,
     watermarks: Mutex<BTreeMap<String, Watermark>>,
     checkpoint: Mutex<CheckpointStatus>,
+    sources: Mutex<BTreeMap<String, SourceStatus>>,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
     state: OnceLock<Arc<StateMemory>>,
+}
+
+/// How a source outside the log is doing, since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// Records that it gave.
+    pub records: u64,
+    /// How often records were missing from what its place sent, and were asked for again.
+    pub gaps: u64,
+    /// Records that its place no longer had, and that its options say to go on without.
+    pub lost: u64,
+    /// How often its place was connected to again.
+    pub reconnects: u64,
+    /// Why nothing comes at present.
+    pub waits: Option<String>,
 }
 
 /// How a sink outside the log is doing.
@@ -126,6 +144,17 @@ impl Stats {
         self.state.get_or_init(|| Arc::clone(memory));
     }
 
+    /// What a source says of itself.
+    pub(crate) fn source(&self, table: &str, health: SourceHealth) {
+        let SourceHealth { records, gaps, lost, reconnects, waits } = health;
+        let status = SourceStatus { records, gaps, lost, reconnects, waits };
+        let mut sources = lock(&self.sources);
+        match sources.get_mut(table) {
+            Some(known) => *known = status,
+            None => drop(sources.insert(table.to_owned(), status)),
+        }
+    }
+
     /// Changes what is known of a sink.
     pub(crate) fn sink(&self, name: &str, change: impl FnOnce(&mut SinkStatus)) {
         change(lock(&self.sinks).entry(name.to_owned()).or_default());
@@ -140,10 +169,12 @@ impl Stats {
             rows_out: self.rows_out.load(Ordering::Relaxed),
             late: self.late.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
             derived: derived.0.clone(),
             derived_refused: derived.1,
             watermarks: lock(&self.watermarks).clone(),
             checkpoint: lock(&self.checkpoint).clone(),
+            sources: lock(&self.sources).clone(),
             sinks: lock(&self.sinks).clone(),
             state: self.state.get().map(|memory| memory.status()),
         }
@@ -163,6 +194,8 @@ pub struct Status {
     pub late: u64,
     /// Rows that an expression or function failed for: they are in `dead_letters`.
     pub refused: u64,
+    /// Rows that could not be read and were dropped, as their tables have it.
+    pub dropped: u64,
     /// Events that queries derived since it was started, by type.
     pub derived: BTreeMap<String, u64>,
     /// Derived rows that were no good events: they are in `dead_letters`.
@@ -171,6 +204,8 @@ pub struct Status {
     pub watermarks: BTreeMap<String, Watermark>,
     /// Checkpoints.
     pub checkpoint: CheckpointStatus,
+    /// Sources outside the log, by table.
+    pub sources: BTreeMap<String, SourceStatus>,
     /// Sinks outside the log, by the query that gives their rows.
     pub sinks: BTreeMap<String, SinkStatus>,
     /// State in memory and on disk, when there is a limit to it.

@@ -2,7 +2,8 @@
 //!
 //! A row is judged against the watermark as it stood before its own commit. All rows of a step are judged against the
 //! watermark before the step, which gives the same answer as long as no window's end lies between the two. So an
-//! epoch is cut between two commits exactly where the watermark, less the lateness, enters another window.
+//! epoch is cut between two commits where the watermark, less the lateness, enters another window.
+//! And it is cut before a change of what is looked up, when a row of an earlier commit asks.
 //!
 //! ```text
 //! windows of 10, lateness 0      commit      1    2    3    4
@@ -11,48 +12,79 @@
 //! ```
 
 use crate::source::TableRows;
-use chalk_event::Watermark;
-use chalk_graph::{Graph, NodeId, NodeKind, WindowKind};
+use chalk_event::{IngestTime, Watermark};
+use chalk_graph::{Graph, JoinBound, JoinMode, NodeId, NodeKind, WindowKind};
+use chalk_operators::ttl_tick;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// A node that closes windows by the watermark of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Closer {
-    pub(crate) source: NodeId,
-    pub(crate) kind: WindowKind,
-    pub(crate) lateness: i64,
+/// A node whose rows must not all be in one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Closer {
+    /// It closes windows by the watermark of a source.
+    Windows { source: NodeId, kind: WindowKind, lateness: i64 },
+    /// It looks up what there is at a row's commit: no later change may come before the row. The sources of both sides.
+    Lookup { left: Vec<NodeId>, right: Vec<NodeId> },
+    /// It forgets what is old: the rows of a step are of one tick of so many nanoseconds.
+    Ticks { tick: i64 },
 }
 
-/// All nodes of a graph that close windows, with each of their sources.
+/// All nodes of a graph that close windows, with each of their sources; and those that look something up.
 pub(crate) fn closers(graph: &Graph) -> Vec<Closer> {
     let mut closers = Vec::new();
     for (id, node) in graph.iter() {
         let (kind, lateness) = match &node.kind {
             NodeKind::Aggregate(aggregate) => match &aggregate.close {
                 Some(close) => (close.kind, close.lateness),
-                None => continue,
+                None => {
+                    closers.extend(aggregate.ttl.map(|kept| Closer::Ticks { tick: ttl_tick(kept) }));
+                    continue;
+                }
             },
             NodeKind::Session(session) => match &session.close {
                 Some(close) => (WindowKind::Session { gap: session.gap }, close.lateness),
                 None => continue,
             },
+            NodeKind::Join(join) => match (&join.mode, node.inputs.as_slice()) {
+                (JoinMode::Closing(close), _) => match close.bound {
+                    JoinBound::Window { kind, .. } => (kind, close.lateness),
+                    // Any time can be a row's last.
+                    JoinBound::Interval { .. } => (WindowKind::Session { gap: 0 }, close.lateness),
+                },
+                (JoinMode::Lookup, &[left, right]) => {
+                    let (left, right) = (graph.all_sources_of(left), graph.all_sources_of(right));
+                    closers.push(Closer::Lookup { left, right });
+                    continue;
+                }
+                (JoinMode::Live | JoinMode::Lookup, _) => continue,
+            },
             _ => continue,
         };
-        closers.extend(graph.sources_of(id).into_iter().map(|source| Closer { source, kind, lateness }));
+        closers.extend(graph.sources_of(id).into_iter().map(|source| Closer::Windows { source, kind, lateness }));
     }
     closers
 }
 
-/// Cuts a run of `commits` commits into steps.
-pub(crate) fn cut(commits: usize, tables: &BTreeMap<NodeId, TableRows>, closers: &[Closer]) -> Vec<Range<usize>> {
-    let window = |closer: &Closer, commit: usize| {
-        tables.get(&closer.source).and_then(|rows| closed(rows.watermark_before(commit), closer))
+/// Cuts a run of commits, which were made at these times, into steps.
+pub(crate) fn cut(made: &[IngestTime], tables: &BTreeMap<NodeId, TableRows>, closers: &[Closer]) -> Vec<Range<usize>> {
+    let commits = made.len();
+    let has_rows = |sources: &[NodeId], commits: Range<usize>| {
+        sources.iter().any(|source| tables.get(source).is_some_and(|table| table.has_rows(&commits)))
     };
     let mut steps = Vec::new();
     let mut start = 0;
     for commit in 1..commits {
-        if closers.iter().any(|closer| window(closer, commit - 1) != window(closer, commit)) {
+        let cuts = |closer: &Closer| match closer {
+            Closer::Windows { source, kind, lateness } => {
+                let closed = |commit| {
+                    tables.get(source).and_then(|rows| closed(rows.watermark_before(commit), *kind, *lateness))
+                };
+                closed(commit - 1) != closed(commit)
+            }
+            Closer::Lookup { left, right } => has_rows(right, commit..commit + 1) && has_rows(left, start..commit),
+            Closer::Ticks { tick } => made[commit - 1].0.div_euclid(*tick) != made[commit].0.div_euclid(*tick),
+        };
+        if closers.iter().any(cuts) {
             steps.push(start..commit);
             start = commit;
         }
@@ -64,9 +96,9 @@ pub(crate) fn cut(commits: usize, tables: &BTreeMap<NodeId, TableRows>, closers:
 }
 
 /// A number that changes with each window that a watermark closes. A session can end at any time.
-fn closed(watermark: Watermark, closer: &Closer) -> Option<i64> {
-    let time = watermark.time()?.0.saturating_sub(closer.lateness);
-    Some(match closer.kind {
+fn closed(watermark: Watermark, kind: WindowKind, lateness: i64) -> Option<i64> {
+    let time = watermark.time()?.0.saturating_sub(lateness);
+    Some(match kind {
         WindowKind::Tumble { width } => time.div_euclid(width),
         WindowKind::Hop { slide, width } => time.saturating_sub(width).div_euclid(slide),
         WindowKind::Session { .. } => time,
@@ -77,18 +109,55 @@ fn closed(watermark: Watermark, closer: &Closer) -> Option<i64> {
 mod tests {
     use super::*;
     use arrow::array::RecordBatch;
-    use arrow::datatypes::Schema;
+    use arrow::datatypes::{DataType, Field, Schema};
     use chalk_event::EventTime;
     use std::sync::Arc;
 
     fn check(kind: WindowKind, watermarks: &[i64], lateness: i64, ends: &[usize]) {
         let commits = watermarks.iter().map(|&mark| (0..0, Watermark::at(EventTime(mark)))).collect();
         let rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
-        let table = TableRows { rows, commits, after: Watermark::default() };
-        let closer = Closer { source: NodeId(0), kind, lateness };
-        let steps = cut(watermarks.len(), &BTreeMap::from([(NodeId(0), table)]), &[closer]);
+        let table = TableRows { rows, weights: None, commits, after: Watermark::default() };
+        let closer = Closer::Windows { source: NodeId(0), kind, lateness };
+        let made = vec![IngestTime(0); watermarks.len()];
+        let steps = cut(&made, &BTreeMap::from([(NodeId(0), table)]), &[closer]);
         assert_eq!(steps.iter().map(|step| step.end).collect::<Vec<_>>(), ends);
         assert!(steps.windows(2).all(|pair| pair[0].end == pair[1].start));
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten_between_steps() {
+        let made: Vec<IngestTime> = [1, 9, 10, 35, 36].map(IngestTime).to_vec();
+        let steps = cut(&made, &BTreeMap::new(), &[Closer::Ticks { tick: 10 }]);
+        assert_eq!(steps, [0..2, 2..3, 3..5]);
+    }
+
+    #[test]
+    fn what_is_looked_up_does_not_change_before_the_row_that_asks() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        let table = |rows: &[usize]| {
+            let mut end = 0;
+            let mut commit = |rows: &usize| {
+                let start = end;
+                end += rows;
+                (start..end, Watermark::default())
+            };
+            let commits = rows.iter().map(&mut commit).collect();
+            TableRows {
+                rows: RecordBatch::new_empty(Arc::clone(&schema)),
+                weights: None,
+                commits,
+                after: Watermark::default(),
+            }
+        };
+        let check = |asks: &[usize], changes: &[usize], ends: &[usize]| {
+            let tables = BTreeMap::from([(NodeId(0), table(asks)), (NodeId(1), table(changes))]);
+            let lookup = Closer::Lookup { left: vec![NodeId(0)], right: vec![NodeId(1)] };
+            let steps = cut(&vec![IngestTime(0); asks.len()], &tables, &[lookup]);
+            assert_eq!(steps.iter().map(|step| step.end).collect::<Vec<_>>(), ends);
+        };
+        check(&[1, 0, 1, 0, 0], &[0, 1, 1, 0, 1], &[1, 4, 5]);
+        check(&[0, 1, 1, 1], &[1, 1, 0, 0], &[4]);
+        check(&[1, 1, 1], &[1, 1, 1], &[1, 2, 3]);
     }
 
     #[test]

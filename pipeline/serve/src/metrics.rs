@@ -5,7 +5,7 @@ use crate::error::{Limit, QueryError, QueryErrorKind};
 use chalk_catalog::{SystemTopic, TopicDef};
 use chalk_event::{NANOS_PER_SECOND, PartitionId};
 use chalk_ingest::Receipt;
-use chalk_runtime::SinkStatus;
+use chalk_runtime::{SinkStatus, SourceStatus};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -268,6 +268,26 @@ fn pipeline(registry: &mut Registry, app: &App) {
         let failed = ConstGauge::new(i64::from(copies.failed.is_some()));
         registry.register("checkpoint_copy_failed", "1 when the last copy failed; it is tried again", failed);
     }
+    let of_sources = |value: fn(&SourceStatus) -> u64| {
+        counters(status.sources.iter().map(|(table, status)| (vec![("table", table.clone())], value(status))))
+    };
+    let records = of_sources(|source| source.records);
+    registry.register("source_records", "Records that a source outside the log gave since the start", records);
+    let gaps = of_sources(|source| source.gaps);
+    registry.register("source_gaps", "Times that a source missed records and asked for them again", gaps);
+    let lost = of_sources(|source| source.lost);
+    registry.register(
+        "source_lost",
+        "Records that a source's place no longer had, and that were gone on without",
+        lost,
+    );
+    let reconnects = of_sources(|source| source.reconnects);
+    registry.register("source_reconnects", "Times that a source was connected to again", reconnects);
+    let waits = status
+        .sources
+        .iter()
+        .map(|(table, source)| (vec![("table", table.clone())], f64::from(source.waits.is_some())));
+    registry.register("source_waits", "1 while a source's place cannot be reached", gauges(waits));
     let of_sinks = |value: fn(&SinkStatus) -> f64| {
         gauges(status.sinks.iter().map(|(sink, status)| (vec![("sink", sink.clone())], value(status))))
     };

@@ -10,8 +10,19 @@ use chalk_event::{NANOS_PER_SECOND, format_rfc3339};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// The column that only the batch answer has: the watermark of its table before a row's commit.
+/// Columns that only the batch answer has: the watermark of its table before a row's commit; the least watermark of the first two tables then;
+/// the number of its commit.
 pub(super) const BEFORE: &str = "_before";
+pub(super) const BOTH: &str = "_both";
+pub(super) const COMMIT: &str = "_commit";
+
+/// What only the batch answer knows of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) before: Option<i64>,
+    pub(super) both: Option<i64>,
+    pub(super) commit: i64,
+}
 
 /// A table; its columns are `id`, `at`, `k`, `n`, `x` and `b`.
 #[derive(Clone, Debug)]
@@ -156,15 +167,18 @@ impl Story {
         self.tables.iter().map(|table| format!("{};\n", table.sql())).collect()
     }
 
-    /// All rows of a table, each with the watermark before its commit.
-    pub(super) fn rows(&self, table: usize) -> Vec<(&Row, Option<i64>)> {
-        let (mut all, mut before) = (Vec::new(), None);
-        for happens in &self.happens {
+    /// All rows of a table, with what is known of each.
+    pub(super) fn rows(&self, table: usize) -> Vec<(&Row, Known)> {
+        let mut marks: Vec<Option<i64>> = vec![None; self.tables.len()];
+        let mut all = Vec::new();
+        for (happens, commit) in self.happens.iter().zip(0..) {
             let Happens::Append { table: other, rows } = happens else { continue };
             if *other == table {
-                all.extend(rows.iter().map(|row| (row, before)));
-                before = before.max(self.marks(table, rows));
+                let both = marks.iter().copied().min().flatten();
+                let known = Known { before: marks[table], both, commit };
+                all.extend(rows.iter().map(|row| (row, known)));
             }
+            marks[*other] = marks[*other].max(self.marks(*other, rows));
         }
         all
     }
@@ -195,8 +209,8 @@ pub(super) fn json(rows: &[Row]) -> String {
     text
 }
 
-/// Rows as the batch engine reads them; `schema` is the table's, and gets [`BEFORE`] behind it.
-pub(super) fn batch(rows: &[(&Row, Option<i64>)], schema: &SchemaRef) -> RecordBatch {
+/// Rows as the batch engine reads them; `schema` is the table's, and gets what is known of each behind it.
+pub(super) fn batch(rows: &[(&Row, Known)], schema: &SchemaRef) -> RecordBatch {
     let column = |name: &str| -> ArrayRef {
         match name {
             "id" => Arc::new(rows.iter().map(|(row, _)| row.id).collect::<Int64Array>()),
@@ -205,11 +219,15 @@ pub(super) fn batch(rows: &[(&Row, Option<i64>)], schema: &SchemaRef) -> RecordB
             "n" => Arc::new(rows.iter().map(|(row, _)| row.n).collect::<Int64Array>()),
             "x" => Arc::new(rows.iter().map(|(row, _)| row.x).collect::<Float64Array>()),
             "b" => Arc::new(rows.iter().map(|(row, _)| row.b).collect::<BooleanArray>()),
-            _ => Arc::new(rows.iter().map(|(_, before)| *before).collect::<TimestampNanosecondArray>()),
+            BEFORE => Arc::new(rows.iter().map(|(_, known)| known.before).collect::<TimestampNanosecondArray>()),
+            BOTH => Arc::new(rows.iter().map(|(_, known)| known.both).collect::<TimestampNanosecondArray>()),
+            _ => Arc::new(rows.iter().map(|(_, known)| known.commit).collect::<Int64Array>()),
         }
     };
     let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
-    fields.push(Field::new(BEFORE, DataType::Timestamp(TimeUnit::Nanosecond, None), true));
+    let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    fields.extend([BEFORE, BOTH].map(|name| Field::new(name, time.clone(), true)));
+    fields.push(Field::new(COMMIT, DataType::Int64, false));
     let columns = fields.iter().map(|field| column(field.name())).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of the schema")
 }

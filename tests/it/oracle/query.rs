@@ -7,9 +7,9 @@ use super::chance::Chance;
 use std::collections::BTreeSet;
 
 /// Everything that the grammar can use; the oracle fails when a run of some length has not used one of them.
-pub(super) const CONSTRUCTS: [&str; 83] = [
-    "aggregate without keys",
+pub(super) const CONSTRUCTS: [&str; 110] = [
     "aggregate of aggregates",
+    "aggregate without keys",
     "approx_distinct",
     "array_agg",
     "array_agg(… ORDER BY)",
@@ -25,36 +25,55 @@ pub(super) const CONSTRUCTS: [&str; 83] = [
     "column comparison",
     "common table expression",
     "corr",
+    "correlated subquery as a value",
     "count(*)",
     "count(column)",
     "count(DISTINCT)",
     "covar_samp",
+    "cross join with one row",
+    "CUBE",
     "date_trunc",
     "dense_rank",
     "DISTINCT",
+    "EXCEPT",
     "EXISTS",
     "FILTER",
+    "final full interval join",
+    "final full join of windows",
     "final hop",
+    "final inner join of windows",
+    "final interval join",
+    "final left interval join",
+    "final left join of windows",
+    "final right interval join",
+    "final right join of windows",
     "final session",
     "final tumble",
     "final windows over windows",
-    "first_value(… ORDER BY)",
     "first_value() OVER",
+    "first_value(… ORDER BY)",
     "full join",
     "GROUP BY expression",
+    "GROUPING SETS",
+    "grouping()",
     "HAVING",
     "hop",
     "IN",
+    "IN (SELECT)",
     "inner join",
     "inner join with more than equalities",
+    "INTERSECT",
     "interval arithmetic",
     "IS DISTINCT FROM",
     "IS NULL",
     "lag() OVER",
     "last_value() OVER",
+    "lateness",
     "lead() OVER",
     "left join",
+    "left lookup join",
     "LIKE",
+    "lookup join",
     "max of boolean",
     "max of number",
     "max of text",
@@ -64,9 +83,13 @@ pub(super) const CONSTRUCTS: [&str; 83] = [
     "min of text",
     "min of time",
     "NOT EXISTS",
+    "NOT IN (SELECT)",
     "nth_value() OVER",
     "ntile() OVER",
     "nullif",
+    "OFFSET",
+    "OR IN (SELECT)",
+    "ORDER BY LIMIT",
     "outer join with more than equalities",
     "percentile_cont",
     "rank",
@@ -74,6 +97,7 @@ pub(super) const CONSTRUCTS: [&str; 83] = [
     "retractions into a rank",
     "retractions into an aggregate",
     "right join",
+    "ROLLUP",
     "row_number",
     "running sum",
     "self join",
@@ -81,17 +105,23 @@ pub(super) const CONSTRUCTS: [&str; 83] = [
     "stddev",
     "string_agg(… ORDER BY)",
     "subquery",
+    "subquery as a value",
     "sum of float",
     "sum of integer",
     "sum(DISTINCT)",
     "text functions",
     "top n",
     "tumble",
+    "UNION",
     "UNION ALL",
     "unnest",
+    "VALUES",
     "var_pop",
     "WHERE",
 ];
+
+/// Stands in a batch query for the watermark in the end, less the lateness, in nanoseconds.
+pub(super) const MARK: &str = "$MARK";
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,12 +159,14 @@ struct Relation {
 pub(super) struct Query {
     /// What the pipeline runs.
     pub(super) streaming: String,
-    /// The same for the batch engine; rows that came too late are left out by [`super::data::BEFORE`].
+    /// The same for the batch engine; rows that came too late are left out by what is known of them, and what is not given yet by [`MARK`].
     pub(super) batch: String,
     /// Whether each pane is given once; otherwise it is a view.
     pub(super) is_final: bool,
-    /// The table whose watermark closes its panes.
-    pub(super) closed_by: Option<usize>,
+    /// The tables whose watermarks close its panes.
+    pub(super) closed_by: Vec<usize>,
+    /// How long after their end panes are open, in seconds.
+    pub(super) lateness: i64,
     /// Whether the rows that came too late are those of the late table: which these are depends on others.
     pub(super) trusts_late_rows: bool,
     pub(super) used: BTreeSet<&'static str>,
@@ -156,7 +188,13 @@ struct Grammar<'a> {
 /// A query over so many tables.
 pub(super) fn query(chance: &mut Chance, tables: usize) -> Query {
     let grammar = Grammar { chance, used: BTreeSet::new(), tables, names: 0, joins: 2 };
-    if grammar.chance.once_in(5) { grammar.final_query() } else { grammar.view() }
+    match grammar.chance.below(30) {
+        0..=5 => grammar.final_query(),
+        6 | 7 => grammar.window_join(),
+        8 | 9 => grammar.interval_join(),
+        10 => grammar.looked_up(),
+        _ => grammar.view(),
+    }
 }
 
 fn list<T>(items: &[T], show: impl Fn(&T) -> String) -> String {
@@ -187,10 +225,119 @@ impl Grammar<'_> {
             streaming: sql.clone(),
             batch: sql,
             is_final: false,
-            closed_by: None,
+            closed_by: Vec::new(),
+            lateness: 0,
             trusts_late_rows: false,
             used: self.used,
         }
+    }
+
+    /// How long after their end panes are open, in seconds.
+    fn lateness(&mut self) -> i64 {
+        if self.chance.once_in(2) {
+            return 0;
+        }
+        self.uses("lateness");
+        *self.chance.pick(&[1, 10, 45])
+    }
+
+    /// A table with what the other had at a row's commit.
+    fn looked_up(mut self) -> Query {
+        let (left, right) = (self.chance.below(self.tables), self.chance.below(self.tables));
+        let (construct, join) = *self.chance.pick(&[("lookup join", "JOIN"), ("left lookup join", "LEFT JOIN")]);
+        self.uses(construct);
+        let on = *self.chance.pick(&["l.k = r.k", "l.n = r.n", "l.k = r.k AND l.b = r.b"]);
+        let columns = "l.id AS lid, l.k AS lk, r.id AS rid, r.x AS x";
+        let streaming =
+            format!("SELECT {columns} FROM t{left} l {join} t{right} FOR SYSTEM_TIME AS OF PROCTIME() AS r ON {on}");
+        let batch = format!("SELECT {columns} FROM t{left} l {join} t{right} r ON {on} AND r._commit <= l._commit");
+        let (is_final, closed_by, lateness) = (false, Vec::new(), 0);
+        Query { streaming, batch, is_final, closed_by, lateness, trusts_late_rows: false, used: self.used }
+    }
+
+    /// Aggregates of the same windows of two tables, joined: each window once.
+    fn window_join(mut self) -> Query {
+        let (construct, join) = *self.chance.pick(&[
+            ("final inner join of windows", "JOIN"),
+            ("final left join of windows", "LEFT JOIN"),
+            ("final right join of windows", "RIGHT JOIN"),
+            ("final full join of windows", "FULL JOIN"),
+        ]);
+        self.uses(construct);
+        let window = loop {
+            let (construct, window) = self.window();
+            if construct != "session" {
+                break window;
+            }
+        };
+        let lateness = self.lateness();
+        let key = *self.chance.pick(&["k", "b", "n % 2"]);
+        let calls = [0, 1].map(|number| {
+            let table = self.table(number);
+            self.aggregate_call(&table.columns).0
+        });
+        let columns = "coalesce(l.w['start'], r.w['start']) AS ws, coalesce(l.w['end'], r.w['end']) AS we, l.key AS lkey, r.key AS rkey, l.c AS lc, r.c AS rc, l.a AS la, r.a AS ra";
+        let side = |number: usize| {
+            format!(
+                "(SELECT {window} AS w, {key} AS key, count(*) AS c, {} AS a FROM t{number} GROUP BY w, key)",
+                calls[number]
+            )
+        };
+        let batch_side = |number: usize| {
+            format!(
+                "(SELECT w, {key} AS key, count(*) AS c, {} AS a FROM (SELECT *, {window} AS w FROM t{number} AS t) AS i \
+                 WHERE w['end'] IS NOT NULL AND (_before IS NULL OR w['end'] + INTERVAL '{lateness} seconds' > _before) GROUP BY w, key)",
+                calls[number]
+            )
+        };
+        let query = |left: String, right: String| {
+            format!("SELECT {columns} FROM {left} l {join} {right} r ON l.w = r.w AND l.key = r.key")
+        };
+        let streaming = query(side(0), side(1));
+        let batch = closed(&query(batch_side(0), batch_side(1)));
+        let closed_by = vec![0, 1];
+        Query { streaming, batch, is_final: true, closed_by, lateness, trusts_late_rows: false, used: self.used }
+    }
+
+    /// Rows of two tables whose times differ by so much.
+    fn interval_join(mut self) -> Query {
+        let (construct, join) = *self.chance.pick(&[
+            ("final interval join", "JOIN"),
+            ("final left interval join", "LEFT JOIN"),
+            ("final right interval join", "RIGHT JOIN"),
+            ("final full interval join", "FULL JOIN"),
+        ]);
+        self.uses(construct);
+        let lateness = self.lateness();
+        let (before, after) = (self.chance.below(40) as i64 - 5, self.chance.below(60) as i64);
+        let on = self.chance.pick(&["l.k = r.k", "l.n = r.n AND l.k = r.k"]);
+        let on =
+            format!("{on} AND l.at BETWEEN r.at - INTERVAL '{before} seconds' AND r.at + INTERVAL '{after} seconds'");
+        let columns = "l.id AS lid, l.at AS lat, r.id AS rid, r.at AS rat, l.x AS x, r.k AS k";
+        let query = |left: &str, right: &str| format!("SELECT {columns} FROM {left} l {join} {right} r ON {on}");
+        let streaming = query("t0", "t1");
+        // The batch engine's answer to a RIGHT JOIN with a condition like this one and a filter on it is not always the same.
+        let batch_query = |left: &str, right: &str| match join {
+            "RIGHT JOIN" => format!("SELECT {columns} FROM {right} r LEFT JOIN {left} l ON {on}"),
+            _ => query(left, right),
+        };
+        let in_time = |table: &str| {
+            format!(
+                "(SELECT * FROM {table} AS i WHERE at IS NULL OR _both IS NULL OR at + INTERVAL '{lateness} seconds' >= _both)"
+            )
+        };
+        // A row without partner is given when none can come any longer.
+        let given = |id: &str, at: &str, reach: i64| {
+            format!("({id} IS NOT NULL OR {at} IS NULL OR CAST({at} AS BIGINT) + {reach}000000000 < {MARK})")
+        };
+        let batch = format!(
+            "SELECT * FROM ({}) AS j WHERE {} AND {}",
+            batch_query(&in_time("t0"), &in_time("t1")),
+            given("rid", "lat", before),
+            given("lid", "rat", after)
+        );
+        let closed_by = vec![0, 1];
+        Query { streaming, batch, is_final: true, closed_by, lateness, trusts_late_rows: false, used: self.used }
     }
 
     /// An append-only aggregate over windows.
@@ -242,27 +389,30 @@ impl Grammar<'_> {
         };
         let condition = filter.as_ref().map_or(String::new(), |filter| format!(" WHERE {filter}"));
         let columns = columns.join(", ");
+        let lateness = self.lateness();
         let streaming = format!(
             "SELECT {columns} FROM (SELECT {window} AS w{inner} FROM {} AS t{condition} GROUP BY w{group}{having}) AS o{again}",
             table.sql
         );
         if is_session {
-            let batch = format!("SELECT * FROM ({streaming}) AS s WHERE we IS NOT NULL");
+            let batch = closed(&format!("SELECT * FROM ({streaming}) AS s WHERE we IS NOT NULL"));
             return Query {
                 streaming,
                 batch,
                 is_final: true,
-                closed_by: Some(number),
+                closed_by: vec![number],
+                lateness,
                 trusts_late_rows: true,
                 used: self.used,
             };
         }
         let batch = format!(
             "SELECT {columns} FROM (SELECT w{inner} FROM (SELECT *, {window} AS w FROM {} AS t{condition}) AS i \
-             WHERE w['end'] IS NOT NULL AND (_before IS NULL OR w['end'] > _before) GROUP BY w{group}{having}) AS o{again}",
+             WHERE w['end'] IS NOT NULL AND (_before IS NULL OR w['end'] + INTERVAL '{lateness} seconds' > _before) GROUP BY w{group}{having}) AS o{again}",
             table.sql
         );
-        Query { streaming, batch, is_final: true, closed_by: Some(number), trusts_late_rows: false, used: self.used }
+        let (batch, closed_by) = (closed(&batch), vec![number]);
+        Query { streaming, batch, is_final: true, closed_by, lateness, trusts_late_rows: false, used: self.used }
     }
 
     /// A kind of window, and a call of it.
@@ -288,7 +438,13 @@ impl Grammar<'_> {
             let number = self.chance.below(self.tables);
             return self.table(number);
         }
-        match self.chance.below(14) {
+        match self.chance.below(20) {
+            14 => self.grouping_sets(depth),
+            15 => self.set_operation(depth),
+            16 => self.chosen_by_subquery(depth),
+            17 => self.with_value(depth),
+            18 => self.first_rows(depth),
+            19 if self.joins > 0 => self.with_values(depth),
             0 => self.filtered(depth),
             1 => self.projected(depth),
             2..=4 => self.aggregated(depth),
@@ -690,6 +846,173 @@ impl Grammar<'_> {
         Relation { sql, columns, event_time: false, updating: true }
     }
 
+    fn grouping_sets(&mut self, depth: usize) -> Relation {
+        let input = self.input(depth);
+        if input.updating {
+            self.uses("retractions into an aggregate");
+        }
+        let keys: Vec<&Column> = input.columns.iter().filter(|column| groupable(column.data)).take(3).collect();
+        if keys.is_empty() {
+            return input;
+        }
+        let names = list(&keys, |column| format!("g.{}", column.name));
+        let (construct, group) = match self.chance.below(3) {
+            0 => ("ROLLUP", format!("ROLLUP ({names})")),
+            1 => ("CUBE", format!("CUBE ({names})")),
+            _ => {
+                let sets = keys.iter().map(|column| format!("(g.{})", column.name)).collect::<Vec<_>>().join(", ");
+                ("GROUPING SETS", format!("GROUPING SETS ({sets}, ({names}))"))
+            }
+        };
+        self.uses(construct);
+        let first = keys[0].name.clone();
+        let keys: Vec<Column> = keys.into_iter().cloned().collect();
+        let (shown, mut columns) = self.renamed("g", &keys);
+        let mut shown = vec![shown];
+        for _ in 0..1 + self.chance.below(2) {
+            let (call, data) = self.aggregate_call(&input.columns);
+            let name = self.fresh("c");
+            shown.push(format!("{call} AS {name}"));
+            columns.push(Column { name, data });
+        }
+        if self.chance.once_in(2) {
+            self.uses("grouping()");
+            let name = self.fresh("c");
+            shown.push(format!("CAST(grouping(g.{first}) AS BIGINT) AS {name}"));
+            columns.push(Column { name, data: Type::Int });
+        }
+        let sql = format!("(SELECT {} FROM {} AS g GROUP BY {group})", shown.join(", "), input.sql);
+        Relation { sql, columns, event_time: false, updating: true }
+    }
+
+    fn set_operation(&mut self, depth: usize) -> Relation {
+        let (left, right) = (self.input(depth), self.input(depth));
+        let (construct, operation) =
+            *self.chance.pick(&[("INTERSECT", "INTERSECT"), ("EXCEPT", "EXCEPT"), ("UNION", "UNION")]);
+        self.uses(construct);
+        let types: Vec<Type> =
+            left.columns.iter().map(|column| column.data).filter(|data| groupable(*data)).take(2).collect();
+        let types = if types.is_empty() { vec![Type::Int] } else { types };
+        let columns: Vec<Column> = types.iter().map(|&data| Column { name: self.fresh("c"), data }).collect();
+        let mut sides = Vec::new();
+        for side in [&left, &right] {
+            let mut shown = Vec::new();
+            for column in &columns {
+                shown.push(format!("{} AS {}", self.expression(&side.columns, column.data, 0), column.name));
+            }
+            sides.push(format!("SELECT {} FROM {} AS u", shown.join(", "), side.sql));
+        }
+        let sql = format!("({} {operation} {})", sides[0], sides[1]);
+        Relation { sql, columns, event_time: false, updating: true }
+    }
+
+    /// Rows by whether a value of theirs is in a subquery.
+    fn chosen_by_subquery(&mut self, depth: usize) -> Relation {
+        self.joins = self.joins.saturating_sub(1);
+        let (left, right) = (self.input(depth), self.input(depth));
+        let data = *self.chance.pick(&[Type::Int, Type::Text]);
+        let (Some(a), Some(b)) = (self.column(&left.columns, data), self.column(&right.columns, data)) else {
+            return left;
+        };
+        let inside = format!("(SELECT r.{b} FROM {} AS r WHERE {})", right.sql, self.bool(&right.columns, 0));
+        let (construct, condition) = match self.chance.below(3) {
+            0 => ("IN (SELECT)", format!("l.{a} IN {inside}")),
+            1 => ("NOT IN (SELECT)", format!("l.{a} NOT IN {inside}")),
+            _ => ("OR IN (SELECT)", format!("(l.{a} IS NULL OR l.{a} IN {inside})")),
+        };
+        self.uses(construct);
+        let (shown, columns) = self.renamed("l", &left.columns);
+        let sql = format!("(SELECT {shown} FROM {} AS l WHERE {condition})", left.sql);
+        Relation { sql, columns, event_time: false, updating: true }
+    }
+
+    /// Rows with a value of a subquery, or compared with one.
+    fn with_value(&mut self, depth: usize) -> Relation {
+        self.joins = self.joins.saturating_sub(1);
+        let (left, right) = (self.input(depth), self.input(depth));
+        let Some(a) = self.column(&left.columns, Type::Int) else { return left };
+        let Some(b) = self.column(&right.columns, Type::Int) else { return left };
+        let (shown, mut columns) = self.renamed("l", &left.columns);
+        let sql = match self.chance.below(4) {
+            0 => {
+                self.uses("subquery as a value");
+                let name = self.fresh("c");
+                columns.push(Column { name: name.clone(), data: Type::Int });
+                format!(
+                    "(SELECT {shown}, (SELECT max(r.{b}) FROM {} AS r) AS {name} FROM {} AS l)",
+                    right.sql, left.sql
+                )
+            }
+            1 => {
+                self.uses("subquery as a value");
+                format!(
+                    "(SELECT {shown} FROM {} AS l WHERE l.{a} >= (SELECT min(r.{b}) FROM {} AS r))",
+                    left.sql, right.sql
+                )
+            }
+            2 => {
+                self.uses("correlated subquery as a value");
+                let name = self.fresh("c");
+                columns.push(Column { name: name.clone(), data: Type::Int });
+                format!(
+                    "(SELECT {shown}, (SELECT count(*) FROM {} AS r WHERE r.{b} = l.{a}) AS {name} FROM {} AS l)",
+                    right.sql, left.sql
+                )
+            }
+            _ => {
+                self.uses("cross join with one row");
+                let name = self.fresh("c");
+                columns.push(Column { name: name.clone(), data: Type::Int });
+                format!(
+                    "(SELECT {shown}, r.m AS {name} FROM {} AS l CROSS JOIN (SELECT sum({b}) AS m FROM {} AS s) AS r)",
+                    left.sql, right.sql
+                )
+            }
+        };
+        Relation { sql, columns, event_time: false, updating: true }
+    }
+
+    /// Rows with those of a constant table.
+    fn with_values(&mut self, depth: usize) -> Relation {
+        self.joins -= 1;
+        let left = self.input(depth);
+        let Some(a) = self.column(&left.columns, Type::Int) else { return left };
+        self.uses("VALUES");
+        let (shown, mut columns) = self.renamed("l", &left.columns);
+        let name = self.fresh("c");
+        columns.push(Column { name: name.clone(), data: Type::Text });
+        let join = self.chance.pick(&["JOIN", "LEFT JOIN"]);
+        let on = self.chance.pick(&["=", "=", "<"]);
+        let sql = format!(
+            "(SELECT {shown}, v.word AS {name} FROM {} AS l {join} (VALUES (1, 'one'), (2, 'two'), (2, NULL), (NULL, 'x')) AS v(number, word) ON l.{a} {on} v.number)",
+            left.sql
+        );
+        Relation { sql, columns, event_time: false, updating: true }
+    }
+
+    /// The first rows of an order that tells all apart.
+    fn first_rows(&mut self, depth: usize) -> Relation {
+        let input = self.input(depth);
+        let sortable: Vec<&Column> = input.columns.iter().filter(|column| groupable(column.data)).collect();
+        if sortable.is_empty() || sortable.len() < input.columns.len() {
+            return input;
+        }
+        self.uses("ORDER BY LIMIT");
+        let order = list(&sortable, |column| {
+            format!("q.{}{}", column.name, if column.data == Type::Int { " DESC" } else { "" })
+        });
+        let offset = if self.chance.once_in(3) {
+            self.uses("OFFSET");
+            format!(" OFFSET {}", 1 + self.chance.below(2))
+        } else {
+            String::new()
+        };
+        let limit = 1 + self.chance.below(5);
+        let (shown, columns) = self.renamed("q", &input.columns);
+        let sql = format!("(SELECT {shown} FROM {} AS q ORDER BY {order} LIMIT {limit}{offset})", input.sql);
+        Relation { sql, columns, event_time: false, updating: true }
+    }
+
     fn unnested(&mut self, depth: usize) -> Relation {
         let input = self.input(depth);
         self.uses("unnest");
@@ -843,6 +1166,16 @@ impl Grammar<'_> {
             }
         }
     }
+}
+
+/// Whether equal values are equal in both engines, to the last bit.
+fn groupable(data: Type) -> bool {
+    !matches!(data, Type::Ints | Type::Inexact | Type::Float)
+}
+
+/// The rows of windows that have closed in the end.
+fn closed(query: &str) -> String {
+    format!("SELECT * FROM ({query}) AS closed WHERE CAST(we AS BIGINT) <= {MARK}")
 }
 
 /// Where the call that begins at `from` ends: behind its closing parenthesis.

@@ -51,6 +51,10 @@ impl Run {
         if let Some(failure) = node.pipeline.failure() {
             return Err(CliError::other(failure));
         }
+        let dropped = node.pipeline.status().dropped;
+        if dropped > 0 {
+            eprintln!("{dropped} rows could not be read and were dropped, as bad_data = 'drop' has it");
+        }
         let refused = dead_letters(&node) - refused_before;
         // What clients sent to a server is their exit code's business.
         if refused == 0 || !self.drain {

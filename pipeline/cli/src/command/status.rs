@@ -117,6 +117,7 @@ fn running(address: &str) -> Result<Value, CliError> {
         "views": status["views"],
         "checkpoint": pipeline["checkpoint"],
         "state": pipeline["state"],
+        "sources": pipeline["sources"],
         "sinks": pipeline["sinks"],
         "stalled": status["stalled"],
         "failure": status["failure"],
@@ -242,6 +243,10 @@ impl Lines {
             self.add("  state", state_text(&pipeline["state"]));
         }
         self.add("  checkpoint", checkpoint_text(&pipeline["checkpoint"]));
+        if pipeline["sources"].as_object().is_some_and(|sources| !sources.is_empty()) {
+            self.add("  sources", counted(pipeline["sources"].as_object().map_or(0, Map::len) as u64, "source"));
+            self.listed("    ", &pipeline["sources"], source_text);
+        }
         if pipeline["sinks"].as_object().is_some_and(|sinks| !sinks.is_empty()) {
             self.add("  sinks", counted(pipeline["sinks"].as_object().map_or(0, Map::len) as u64, "sink"));
             self.listed("    ", &pipeline["sinks"], sink_text);
@@ -299,6 +304,18 @@ fn checkpoint_text(checkpoint: &Value) -> String {
         text.push_str(&format!("; the next copy waits: {why}"));
     }
     text
+}
+
+/// What a running pipeline says of a source outside the log.
+fn source_text(source: &Value) -> String {
+    let mut text = counted(source["records"].as_u64().unwrap_or(0), "record");
+    for (name, one) in [("gaps", "gap"), ("lost", "lost record"), ("reconnects", "reconnect")] {
+        match source[name].as_u64().unwrap_or(0) {
+            0 => {}
+            count => text.push_str(&format!(", {}", counted(count, one))),
+        }
+    }
+    source["waits"].as_str().map_or(text.clone(), |why| format!("{text}; waits: {why}"))
 }
 
 /// What a running pipeline says of a sink outside the log.

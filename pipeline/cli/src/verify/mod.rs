@@ -234,18 +234,24 @@ impl Oracle<'_> {
         query: &PlannedQuery,
         closing: &ClosingWindows,
     ) -> Result<Vec<RecordBatch>, Mismatch> {
-        let table = self.project.table(&closing.table).and_then(|table| Some((table, table.source.as_ref()?)));
-        let (table, source) = table.ok_or_else(|| Mismatch(format!("there is no table '{}'", closing.table)))?;
-        let sql = format!("SELECT * FROM \"{}\"", closing.table);
+        let [name] = closing.tables.as_slice() else {
+            return Err(Mismatch(format!(
+                "{} closes windows by the time of several tables: which rows are late is not verified here",
+                query.name
+            )));
+        };
+        let table = self.project.table(name).and_then(|table| Some((table, table.source.as_ref()?)));
+        let (table, source) = table.ok_or_else(|| Mismatch(format!("there is no table '{name}'")))?;
+        let sql = format!("SELECT * FROM \"{name}\"");
         let all = concat_batches(&table.schema, &with_schema(&self.answer(&sql).await?, &table.schema)?)?;
         let judged = lateness::judge(self.log, &self.project.graph, &query.name, source, &all, closing)?;
         let kept = lateness::check_late_table(self.log, &query.name, &judged, &mut self.verified.late)
             .map(|()| judged.counted(&all))??;
-        self.context.deregister_table(closing.table.as_str())?;
-        self.register(&closing.table, vec![kept])?;
+        self.context.deregister_table(name.as_str())?;
+        self.register(name, vec![kept])?;
         let answer = self.answer(&query.sql).await;
-        self.context.deregister_table(closing.table.as_str())?;
-        self.register(&closing.table, vec![all])?;
+        self.context.deregister_table(name.as_str())?;
+        self.register(name, vec![all])?;
         answer
     }
 }

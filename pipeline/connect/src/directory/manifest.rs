@@ -34,9 +34,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn of(file: String, epoch: Epoch, lines: &str) -> Self {
+    pub(super) fn of(file: String, epoch: Epoch, lines: &str, bytes: &[u8]) -> Self {
         let rows = lines.bytes().filter(|&byte| byte == b'\n').count() as u64;
-        Self { file, epoch: epoch.0, rows, bytes: lines.len() as u64, crc32c: checksum(lines.as_bytes()) }
+        Self { file, epoch: epoch.0, rows, bytes: bytes.len() as u64, crc32c: checksum(bytes) }
     }
 
     /// Whether these are the file's bytes.
@@ -174,7 +174,7 @@ mod tests {
         let files = MemoryFiles::new();
         let mut manifest = Manifest::default();
         for epoch in 1..=4 {
-            manifest.push(Entry::of(format!("{epoch}.json"), Epoch(epoch), "{}\n"), &files).expect("memory");
+            manifest.push(Entry::of(format!("{epoch}.json"), Epoch(epoch), "{}\n", b"{}\n"), &files).expect("memory");
         }
         manifest.write(&files).expect("memory");
         for name in [NAME.to_owned(), part_name(0)] {

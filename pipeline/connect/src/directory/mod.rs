@@ -2,7 +2,7 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `PREFIX0000000000.json`, `…1.json`, … | lines of JSON, committed. A file appears whole, and stays as it is |
+//! | `PREFIX0000000000.json`, `…1.json`, … | rows, committed; other formats end otherwise. A file appears whole, and stays as it is |
 //! | `_manifest`, `_manifest.000000`, … | lists them: see [`manifest`] |
 //! | `.PREFIX0000000007.json.prepared` | rows that are not committed, or not yet known to be |
 //!
@@ -23,18 +23,23 @@ use chalk_store::fail::{Point, pass};
 use chalk_store::{LocalFiles, Storage};
 use manifest::{Entry, Manifest};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-const SUFFIX: &str = ".json";
 const PREPARED: &str = ".prepared";
 
+/// What a file's bytes are, given the lines that it is to hold.
+pub type Encode = Box<dyn Fn(&str) -> Result<Vec<u8>, String> + Send>;
+
 /// A directory that a file is added to with each commit.
-#[derive(Debug)]
 pub struct DirectorySink {
     // configuration
     storage: Arc<dyn Storage>,
     prefix: String,
+    suffix: String,
+    /// Without, lines are the bytes.
+    encode: Option<Encode>,
     // state
     manifest: Manifest,
     /// Written, and not yet listed.
@@ -68,24 +73,31 @@ impl DirectorySink {
     ///
     /// # Errors
     /// When it cannot be created, or is not a directory.
-    pub fn at(path: &Path, prefix: &str) -> Result<Self, ConnectError> {
-        Ok(Self::within(Arc::new(LocalFiles::at(path)?), prefix))
+    pub fn at(path: &Path, prefix: &str, suffix: &str) -> Result<Self, ConnectError> {
+        Ok(Self::within(Arc::new(LocalFiles::at(path)?), prefix, suffix))
     }
 
     /// The directory of a storage.
     #[must_use]
-    pub fn within(storage: Arc<dyn Storage>, prefix: &str) -> Self {
-        Self { storage, prefix: prefix.to_owned(), manifest: Manifest::default(), prepared: None }
+    pub fn within(storage: Arc<dyn Storage>, prefix: &str, suffix: &str) -> Self {
+        let (prefix, suffix) = (prefix.to_owned(), suffix.to_owned());
+        Self { storage, prefix, suffix, encode: None, manifest: Manifest::default(), prepared: None }
+    }
+
+    /// The same, with files of another format than lines.
+    #[must_use]
+    pub fn encoded(self, encode: Encode) -> Self {
+        Self { encode: Some(encode), ..self }
     }
 
     fn name(&self, number: u64) -> String {
-        format!("{}{number:010}{SUFFIX}", self.prefix)
+        format!("{}{number:010}{}", self.prefix, self.suffix)
     }
 
     /// The number of a file of this sink, by its last name or its temporary one.
     fn number(&self, name: &str) -> Option<u64> {
         let last = name.strip_suffix(PREPARED).and_then(|name| name.strip_prefix('.')).unwrap_or(name);
-        let number = last.strip_prefix(self.prefix.as_str())?.strip_suffix(SUFFIX)?.parse().ok()?;
+        let number = last.strip_prefix(self.prefix.as_str())?.strip_suffix(self.suffix.as_str())?.parse().ok()?;
         (self.name(number) == last).then_some(number)
     }
 
@@ -189,11 +201,15 @@ impl Sink for DirectorySink {
 
     fn prepare(&mut self, epoch: Epoch, lines: &str) -> Result<String, ConnectError> {
         let number = self.manifest.total();
-        let entry = Entry::of(self.name(number), epoch, lines);
+        let bytes = match &self.encode {
+            None => Cow::Borrowed(lines.as_bytes()),
+            Some(encode) => Cow::Owned(encode(lines).map_err(ConnectError::Encode)?),
+        };
+        let entry = Entry::of(self.name(number), epoch, lines, &bytes);
         let name = temporary(&entry.file);
         self.storage.remove(&name)?;
         let mut file = self.storage.create(&name)?;
-        file.append(lines.as_bytes())?;
+        file.append(&bytes)?;
         file.sync()?;
         self.storage.sync_directory()?;
         self.prepared = Some(Prepared { entry: entry.clone(), named: false });

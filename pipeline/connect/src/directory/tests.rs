@@ -46,7 +46,7 @@ impl Journal {
 type Make = fn(&MemoryFiles) -> Box<dyn Sink>;
 
 fn directory(files: &MemoryFiles) -> Box<dyn Sink> {
-    Box::new(DirectorySink::within(Arc::new(files.clone()), "part-"))
+    Box::new(DirectorySink::within(Arc::new(files.clone()), "part-", ".json"))
 }
 
 fn file(files: &MemoryFiles) -> Box<dyn Sink> {
@@ -268,7 +268,7 @@ fn a_directory_of_an_earlier_build_is_gone_on_with() {
     let before = contents(&files);
     let state =
         r#"{"files":2,"last":{"file":"day-0000000001.json","epoch":9,"rows":1,"bytes":27,"crc32c":"3949fc7d"}}"#;
-    let mut sink = DirectorySink::within(Arc::new(files.clone()), "day-");
+    let mut sink = DirectorySink::within(Arc::new(files.clone()), "day-", ".json");
     assert_eq!(sink.recover(Some(state)).expect("a directory of format 1"), Recovered::GoesOn);
     assert_eq!(contents(&files), before);
     sink.prepare(Epoch(10), "{\"reader\":\"Dot\",\"pages\":1}\n").expect("memory");

@@ -19,6 +19,7 @@ mod accumulator;
 mod cold;
 mod count;
 mod exact_sum;
+mod expiry;
 mod extreme;
 mod panes;
 mod recompute;
@@ -39,6 +40,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use chalk_event::{ChangeBatch, Weights};
 use chalk_graph::{Aggregate, AggregateCall};
+use expiry::Expiry;
+pub use expiry::tick;
 use panes::Panes;
 
 /// Groups rows by key and aggregates each group.
@@ -57,6 +60,8 @@ pub(crate) struct AggregateOperator {
     touched_in: Vec<u64>,
     accumulators: Vec<Box<dyn Accumulator>>,
     panes: Option<Panes>,
+    /// When groups are forgotten, if they are.
+    expiry: Option<Expiry>,
     steps: u64,
     /// Whether the one group of a keyless aggregate has been given.
     begun: bool,
@@ -98,6 +103,7 @@ impl AggregateOperator {
             touched_in: Vec::new(),
             accumulators,
             panes: aggregate.close.clone().map(Panes::new),
+            expiry: aggregate.ttl.map(Expiry::new),
             steps: 0,
             begun: false,
             unsaved: Unsaved::default(),
@@ -113,7 +119,14 @@ impl Operator for AggregateOperator {
         let input = output.port(inputs, 0)?;
         self.steps += 1;
         match self.panes.take() {
-            None => Ok(on_time(self.update(input)?)),
+            None => {
+                let forgotten = self.forget_old(time)?;
+                let changes = self.update(input)?;
+                if forgotten.is_empty() {
+                    return Ok(on_time(changes));
+                }
+                Ok(on_time(output.consolidated(output.concat(&[forgotten, changes])?)?))
+            }
             Some(mut panes) => {
                 let step = self.close(input, time, &mut panes);
                 self.panes = Some(panes);
@@ -155,15 +168,40 @@ impl Operator for AggregateOperator {
     }
 
     fn spill(&mut self) -> Option<&mut dyn Spill> {
-        if self.keyless || self.panes.is_some() { None } else { Some(self) }
+        // What is to be forgotten is in memory, where it is found.
+        if self.keyless || self.panes.is_some() || self.expiry.is_some() { None } else { Some(self) }
     }
 }
 
 impl AggregateOperator {
+    /// Retracts the results of groups that are too old, and frees them.
+    fn forget_old(&mut self, time: StepTime) -> Result<ChangeBatch, OperatorError> {
+        let (Some(expiry), Some(committed)) = (&mut self.expiry, time.committed) else {
+            return Ok(self.output.nothing());
+        };
+        let old = expiry.begin(committed);
+        if old.is_empty() {
+            return Ok(self.output.nothing());
+        }
+        let old = self.results(old)?;
+        let mut columns = self.key_columns(&old.groups)?;
+        columns.extend(old.columns);
+        let changes = self.output.changes(columns, vec![-1; old.groups.len()])?;
+        for group in old.groups {
+            self.set_aside(group, None);
+            self.weights[group as usize] = 0;
+            self.free(group);
+        }
+        Ok(changes)
+    }
+
     /// Applies changes and gives the difference that they make.
     fn update(&mut self, input: &ChangeBatch) -> Result<ChangeBatch, OperatorError> {
         let groups = self.intern(input)?;
         let touched = self.touched(&groups);
+        if let Some(expiry) = &mut self.expiry {
+            touched.iter().for_each(|&group| expiry.touch(group));
+        }
         let old = self.results(touched.iter().copied().filter(|&group| self.was_given(group)).collect())?;
         self.apply(input, &groups)?;
         let new = self.results(touched.iter().copied().filter(|&group| self.exists(group)).collect())?;
@@ -234,17 +272,24 @@ impl AggregateOperator {
         self.touched_in.resize(count, 0);
         self.unsaved.reserve(count);
         self.copies.reserve(count);
+        if let Some(expiry) = &mut self.expiry {
+            expiry.reserve(count);
+        }
         for accumulator in &mut self.accumulators {
             accumulator.reserve(count);
         }
     }
 
-    /// What is known of a group: its weight, the end of its window if it has one that closes, its accumulators.
+    /// What is known of a group: its weight, the end of its window if it has one that closes, when it had its last row if it is forgotten some
+    /// time, its accumulators.
     fn state_of(&self, group: u32, panes: Option<&Panes>) -> GroupState {
         let mut state = Vec::with_capacity(128);
         put_i64(&mut state, self.weights[group as usize]);
         if let Some(panes) = panes {
             put_i64(&mut state, panes.end(group));
+        }
+        if let Some(expiry) = &self.expiry {
+            put_i64(&mut state, expiry.touched(group));
         }
         for accumulator in &self.accumulators {
             accumulator.save(group, &mut state);
@@ -269,6 +314,9 @@ impl AggregateOperator {
         self.weights[group as usize] = saved.i64()?;
         if let Some(panes) = &mut self.panes {
             panes.open(saved.i64()?, group);
+        }
+        if let Some(expiry) = &mut self.expiry {
+            expiry.put_back(group, saved.i64()?);
         }
         for accumulator in &mut self.accumulators {
             accumulator.restore(group, saved)?;

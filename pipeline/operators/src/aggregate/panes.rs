@@ -11,9 +11,8 @@
 use crate::LateRow;
 use crate::interner::Interner;
 use crate::output::Output;
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StructArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, TimeUnit};
+use crate::times::{ends, nanoseconds, windows};
+use arrow::array::{Int64Array, RecordBatch};
 use arrow::error::ArrowError;
 use chalk_event::{EventTime, Watermark, hash_key};
 use chalk_graph::CloseWindows;
@@ -66,6 +65,7 @@ impl Panes {
                     event_time: EventTime(times.value(row)),
                     watermark,
                     window_end: EventTime(end),
+                    port: 0,
                     row,
                 }),
             }
@@ -106,10 +106,7 @@ impl Panes {
 
     /// The end of each row's window, and its event time; the window's start where that is not known. In nanoseconds.
     fn times(&self, rows: &RecordBatch) -> Result<(Int64Array, Int64Array), ArrowError> {
-        let column = rows.column(self.close.window);
-        let Some(windows) = column.as_struct_opt() else {
-            return Err(ArrowError::InvalidArgumentError(format!("a window is a struct, not {}", column.data_type())));
-        };
+        let windows = windows(rows.column(self.close.window))?;
         let times = match self.close.event_time {
             Some(column) => rows.column(column),
             None => windows.column(0),
@@ -120,27 +117,4 @@ impl Panes {
 
 fn is_closed(end: i64, lateness: i64, watermark: EventTime) -> bool {
     end.saturating_add(lateness) <= watermark.0
-}
-
-/// The field `end` of windows; NULL where the window is.
-fn ends(windows: &StructArray) -> Result<ArrayRef, ArrowError> {
-    let ends = windows
-        .column_by_name("end")
-        .ok_or_else(|| ArrowError::InvalidArgumentError("a window has the fields start and end".to_owned()))?;
-    match windows.nulls() {
-        None => Ok(ArrayRef::clone(ends)),
-        Some(valid) => {
-            let absent = arrow::array::BooleanArray::new(!valid.inner(), None);
-            arrow::compute::nullif(ends, &absent)
-        }
-    }
-}
-
-fn nanoseconds(times: &ArrayRef) -> Result<Int64Array, ArrowError> {
-    let zone = match times.data_type() {
-        DataType::Timestamp(_, zone) => zone.clone(),
-        other => return Err(ArrowError::InvalidArgumentError(format!("a time is a timestamp, not {other}"))),
-    };
-    let exact = cast(times, &DataType::Timestamp(TimeUnit::Nanosecond, zone))?;
-    Ok(cast(&exact, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }

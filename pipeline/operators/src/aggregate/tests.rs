@@ -16,7 +16,10 @@ fn call(function: AggregateFunction, args: &[usize], filter: Option<usize>) -> A
 }
 
 fn aggregate(keys: &[usize], calls: Vec<AggregateCall>, output: &str) -> Node {
-    node(NodeKind::Aggregate(Aggregate { keys: keys.to_vec(), calls, close: None, append_only_input: false }), output)
+    node(
+        NodeKind::Aggregate(Aggregate { keys: keys.to_vec(), calls, close: None, append_only_input: false, ttl: None }),
+        output,
+    )
 }
 
 /// A function of DataFusion over columns of these types.
@@ -266,7 +269,13 @@ fn closing(lateness: i64, append: Vec<AggregateCall>) -> Node {
     let calls = [call(AggregateFunction::Count, &[], None)].into_iter().chain(append).collect();
     let output = "class:text window:window rows:int min:int max:int";
     let mut node = node(
-        NodeKind::Aggregate(Aggregate { keys: vec![0, 1], calls, close: Some(close), append_only_input: true }),
+        NodeKind::Aggregate(Aggregate {
+            keys: vec![0, 1],
+            calls,
+            close: Some(close),
+            append_only_input: true,
+            ttl: None,
+        }),
         output,
     );
     node.append_only = true;

@@ -1,4 +1,4 @@
-//! Updating equi-joins.
+//! Equi-joins: of changing inputs here; of append-only ones that let go of rows in [`closing`]; of rows with what another side has in [`lookup`].
 //!
 //! Both sides are kept as key → multiset of rows. With Δ for a step's changes, the pairs of a step are
 //! `ΔL ⋈ R before` and `L after ⋈ ΔR`. A row that is given alone (outer, semi and anti joins) depends on whether the other
@@ -14,7 +14,9 @@
 //! ```
 
 mod bucket;
+mod closing;
 mod cold;
+mod lookup;
 mod rows;
 mod side;
 #[cfg(test)]
@@ -30,6 +32,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use chalk_event::{ChangeBatch, Weights};
 use chalk_graph::{Join, JoinKind};
+pub(crate) use closing::ClosingJoinOperator;
+pub(crate) use lookup::LookupOperator;
 use side::{Alone, Delta, Side};
 
 /// Joins two changing inputs.
@@ -50,6 +54,28 @@ pub(crate) struct JoinOperator {
     copies: Copies,
 }
 
+/// What a kind of join gives: pairs, and which rows of each side alone.
+struct Gives {
+    pairs: bool,
+    left: Alone,
+    right: Alone,
+}
+
+impl Gives {
+    fn of(kind: JoinKind) -> Self {
+        use Alone::{Never, WithPartner, WithoutPartner};
+        let (pairs, left, right) = match kind {
+            JoinKind::Inner => (true, Never, Never),
+            JoinKind::Left => (true, WithoutPartner, Never),
+            JoinKind::Right => (true, Never, WithoutPartner),
+            JoinKind::Full => (true, WithoutPartner, WithoutPartner),
+            JoinKind::LeftSemi => (false, WithPartner, Never),
+            JoinKind::LeftAnti => (false, WithoutPartner, Never),
+        };
+        Self { pairs, left, right }
+    }
+}
+
 /// Which side's rows are meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
@@ -60,15 +86,7 @@ enum Of {
 impl JoinOperator {
     /// The operator of a node whose inputs have these schemas.
     pub(crate) fn new(join: &Join, left: &SchemaRef, right: &SchemaRef, output: Output) -> Result<Self, OperatorError> {
-        use Alone::{Never, WithPartner, WithoutPartner};
-        let (pairs, left_alone, right_alone) = match join.kind {
-            JoinKind::Inner => (true, Never, Never),
-            JoinKind::Left => (true, WithoutPartner, Never),
-            JoinKind::Right => (true, Never, WithoutPartner),
-            JoinKind::Full => (true, WithoutPartner, WithoutPartner),
-            JoinKind::LeftSemi => (false, WithPartner, Never),
-            JoinKind::LeftAnti => (false, WithoutPartner, Never),
-        };
+        let Gives { pairs, left: left_alone, right: right_alone } = Gives::of(join.kind);
         let left = Side::new(left_alone, &join.left_keys, left).map_err(|error| output.arrow(error))?;
         let right = Side::new(right_alone, &join.right_keys, right).map_err(|error| output.arrow(error))?;
         Ok(Self {

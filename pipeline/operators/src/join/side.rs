@@ -85,6 +85,14 @@ impl Side {
         Ok(Delta { batch, keys, hashes: self.hasher.hash(batch.rows().columns(), batch.len())? })
     }
 
+    /// The key of each row as far as one of a step's rows or of the kept ones had it before.
+    pub(super) fn known(&self, rows: &RecordBatch, interner: &Interner) -> Result<Vec<Option<u32>>, ArrowError> {
+        let encoded = self.keys.encode(rows)?;
+        let nulls = self.null_keys(rows);
+        let is_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        Ok((0..rows.num_rows()).map(|row| (!is_null(row)).then(|| interner.find(encoded.row(row))).flatten()).collect())
+    }
+
     fn null_keys(&self, rows: &RecordBatch) -> Option<NullBuffer> {
         let nulls = self.key_columns.iter().fold(None, |nulls: Option<NullBuffer>, &column| {
             NullBuffer::union(nulls.as_ref(), rows.column(column).logical_nulls().as_ref())

@@ -1,7 +1,7 @@
 use crate::testing::{batch, check, node, property, schema};
 use crate::{StepTime, operator};
 use chalk_event::{ChangeBatch, Weights};
-use chalk_graph::{Join, JoinKind, Node, NodeKind};
+use chalk_graph::{Join, JoinKind, JoinMode, Node, NodeKind};
 
 const LEFT: &str = "player:text mark:int";
 const RIGHT: &str = "player:text name:text";
@@ -11,7 +11,7 @@ fn join(kind: JoinKind) -> Node {
         JoinKind::LeftSemi | JoinKind::LeftAnti => "player:text mark:int",
         _ => "player:text mark:int player2:text name:text",
     };
-    node(NodeKind::Join(Join { kind, left_keys: vec![0], right_keys: vec![0] }), output)
+    node(NodeKind::Join(Join { kind, left_keys: vec![0], right_keys: vec![0], mode: JoinMode::Live }), output)
 }
 
 #[track_caller]
@@ -197,7 +197,8 @@ fn inserts_joined_with_inserts_stay_append_only() {
 
 #[test]
 fn a_join_without_keys_pairs_everything() {
-    let kind = NodeKind::Join(Join { kind: JoinKind::Inner, left_keys: vec![], right_keys: vec![] });
+    let kind =
+        NodeKind::Join(Join { kind: JoinKind::Inner, left_keys: vec![], right_keys: vec![], mode: JoinMode::Live });
     check(
         &node(kind, "player:text mark:int player2:text name:text"),
         &[LEFT, RIGHT],

@@ -1,13 +1,17 @@
-use crate::testing::{check, node, property};
-use chalk_graph::{Node, NodeKind, Rank, RankFunction, SortColumn};
-use std::collections::BTreeSet;
+use super::RankOperator;
+use crate::output::Output;
+use crate::testing::{Chance, batch, check, node, property, rows, schema};
+use crate::{Operator, SavedState, StepTime};
+use chalk_graph::{Most, Node, NodeKind, Rank, RankFunction, SortColumn};
+use std::collections::{BTreeMap, BTreeSet};
 
 const INPUT: &str = "class:text player:text score:int";
 
 fn by_score(functions: &[RankFunction], nulls_first: bool) -> Node {
     let output: String = functions.iter().enumerate().map(|(index, _)| format!(" r{index}:uint")).collect();
     let order = vec![SortColumn { column: 2, descending: true, nulls_first }];
-    let kind = NodeKind::Rank(Rank { partition: vec![0], order, functions: functions.to_vec(), whole: false });
+    let kind =
+        NodeKind::Rank(Rank { partition: vec![0], order, functions: functions.to_vec(), whole: false, most: None });
     node(kind, &format!("{INPUT}{output}"))
 }
 
@@ -147,4 +151,50 @@ fn partitions_that_come_whole_are_not_kept() {
          ---
          + 3A cy 5 1",
     );
+}
+
+/// Many rows come, few are kept, and what is given of the first ranks is what it is when all are kept.
+#[test]
+fn rows_beyond_what_is_read_are_not_kept() {
+    for (function, kind) in ALL.into_iter().enumerate() {
+        let all = by_score(&ALL, false);
+        let mut few = all.clone();
+        let NodeKind::Rank(rank) = &mut few.kind else { panic!("it ranks") };
+        rank.most = Some(Most { function, rank: 3 });
+        let operator = |node: &Node| {
+            let NodeKind::Rank(rank) = &node.kind else { panic!("it ranks") };
+            RankOperator::new(rank, &schema(INPUT), Output::of(node)).expect("the node can be run")
+        };
+        let (mut all, mut few, mut chance) = (operator(&all), operator(&few), Chance(7));
+        let mut net: BTreeMap<String, i64> = BTreeMap::new();
+        for step in 0..500 {
+            let inserts: Vec<(String, i64)> =
+                (0..20).map(|_| (format!("3A p{} {}", chance.below(5), chance.below(1000)), 1)).collect();
+            let input = [batch(&schema(INPUT), &inserts)];
+            for (operator, sign) in [(&mut all, 1), (&mut few, -1)] {
+                let given = operator.step(&input, StepTime::default()).expect("a sound step").changes;
+                for (row, weight) in rows(&given) {
+                    let rank: u64 =
+                        row.split(' ').nth(3 + function).and_then(|rank| rank.parse().ok()).expect("a rank");
+                    if rank <= 3 {
+                        *net.entry(row).or_default() += sign * weight;
+                    }
+                }
+            }
+            net.retain(|_, weight| *weight != 0);
+            assert!(net.is_empty(), "{kind}, step {step}: {net:?}");
+            // Of equal scores there are no more than players, ten thousand rows of which a hundred differ.
+            assert!(few.partitions.len(0) <= 15, "{kind}: {} rows are kept", few.partitions.len(0));
+            if step == 250 {
+                let kept = few.partitions.len(0);
+                few = operator(&by_score(&ALL, false));
+                few.most = Some(Most { function, rank: 3 });
+                few.restore(SavedState::Inputs(&input)).expect("what came in");
+                assert!(few.partitions.len(0) <= kept.max(15));
+                (all, net) = (operator(&by_score(&ALL, false)), BTreeMap::new());
+                all.restore(SavedState::Inputs(&input)).expect("what came in");
+            }
+        }
+        assert!(all.partitions.len(0) > 1000);
+    }
 }

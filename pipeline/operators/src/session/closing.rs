@@ -52,6 +52,7 @@ impl Closing {
             event_time,
             watermark: before.time().unwrap_or(event_time),
             window_end: EventTime(end),
+            port: 0,
             row,
         }
     }

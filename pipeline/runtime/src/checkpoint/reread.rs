@@ -12,18 +12,16 @@ use super::CheckpointError;
 use crate::dataflow::Dataflow;
 use crate::source::SourceTable;
 use arrow::datatypes::{DataType, SchemaRef};
-use chalk_event::{ChangeBatch, CommitSeq, Watermark};
+use chalk_event::{ChangeBatch, CommitSeq};
 use chalk_graph::{Graph, Node, NodeId, NodeKind};
 use chalk_log::EventLog;
-use chalk_operators::{Operator, StateKind, StepTime, operator, state_kind};
+use chalk_operators::{Operator, StepTime, operator, state_ports};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether the rows that come in at a node's port are read from the log again after a restart.
 pub(crate) fn is_reread(graph: &Graph, node: NodeId, port: usize) -> bool {
     let Some(&input) = graph.node(node).inputs.get(port) else { return false };
-    state_kind(graph.node(node)) == StateKind::Inputs
-        && is_wide(&graph.node(input).schema)
-        && way(graph, input).is_some()
+    state_ports(graph.node(node)).contains(&port) && is_wide(&graph.node(input).schema) && way(graph, input).is_some()
 }
 
 /// The topics that a start reads from their beginning, whatever the checkpoint: they can let go of nothing.
@@ -88,7 +86,7 @@ pub(crate) fn reread(
         let inputs: Vec<SchemaRef> = node.inputs.iter().map(|&input| graph.node(input).schema.clone()).collect();
         operators.push((id, node, operator(node, &inputs)?));
     }
-    let time = StepTime { before: Watermark::default(), after: Watermark::default() };
+    let time = StepTime::default();
     let mut position = CommitSeq(0);
     while position < upto && !topics.is_empty() {
         let (mut commits, read) = log.read(position, &topics, bytes_max).map_err(|error| failed(&error))?;

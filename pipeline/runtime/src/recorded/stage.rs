@@ -21,7 +21,7 @@ use arrow::datatypes::{Field, Int64Type, Schema};
 use arrow::row::{RowConverter, SortField};
 use chalk_codec::write_json_row;
 use chalk_event::{ChangeBatch, CommitSeq, IngestTime, Watermark, hash_key};
-use chalk_graph::{Graph, Node, NodeKind, Sink, SinkTarget, Stage};
+use chalk_graph::{Encoding, Graph, Node, NodeKind, Sink, SinkTarget, Stage};
 use chalk_log::{Append, Commit, EventLog};
 use chalk_udf_host::{Answer, Calls};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -426,7 +426,11 @@ fn with_exit(stage: &Stage) -> Graph {
     let mut graph = stage.input.clone();
     let last = stage.last();
     let schema = Arc::clone(&graph.node(last).schema);
-    let kind = NodeKind::Sink(Sink { query: stage.name.clone(), target: SinkTarget::Blackhole });
+    let kind = NodeKind::Sink(Sink {
+        query: stage.name.clone(),
+        target: SinkTarget::Blackhole,
+        encoding: Encoding::default(),
+    });
     graph.add(Node { name: format!("{}/exit", stage.name), kind, inputs: vec![last], schema, append_only: true });
     graph
 }

@@ -55,6 +55,7 @@ pub(super) fn refusal(error: &DoorError) -> Refusal {
     let status = match error {
         DoorError::TooMuch { .. } | DoorError::Log(LogError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         DoorError::Log(_) | DoorError::IdsUnreadable(_) | DoorError::IdsNotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
+        DoorError::BadRow { .. } => StatusCode::BAD_REQUEST,
         DoorError::Rows { .. } | DoorError::Retraction { .. } | DoorError::Shape { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR
         }

@@ -70,6 +70,13 @@ fn pipeline(status: &Status) -> Value {
             "views_disk_bytes": state.views_disk_bytes,
             "waits": state.waits,
         })),
+        "sources": status.sources.iter().map(|(table, source)| (table.clone(), json!({
+            "records": source.records,
+            "gaps": source.gaps,
+            "lost": source.lost,
+            "reconnects": source.reconnects,
+            "waits": source.waits,
+        }))).collect::<Map<String, Value>>(),
         "sinks": status.sinks.iter().map(|(name, sink)| (name.clone(), json!({
             "upto": sink.upto.map(|upto| upto.0),
             "waits": sink.waits,

@@ -1,0 +1,104 @@
+//! Options of `connector = 'filesystem'`.
+
+use super::OptionError;
+use super::reader::{Reader, refused};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of `connector = 'filesystem', type = 'source'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderOptions {
+    /// `path`: a directory, relative to the one that the command runs in. Its files are read in the order of their names, those of
+    /// directories in it too; names that begin with `.` or `_` are passed over.
+    pub path: PathBuf,
+    /// `source.regex-pattern`: only files whose path below the directory matches.
+    pub pattern: Option<String>,
+}
+
+/// Options of `connector = 'filesystem'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryOptions {
+    /// `path`: a directory, relative to the one that the command runs in; made when it is not there.
+    pub path: PathBuf,
+    /// `filename.prefix`: how the names of its files begin; empty by default.
+    pub prefix: String,
+    /// `filename.suffix`: how they end; the format's by default.
+    pub suffix: String,
+    /// `rolling_policy.…`
+    pub rolling: RollingPolicy,
+}
+
+/// When what was gathered for a sink is committed, and becomes a file of its own: always at the end of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollingPolicy {
+    /// `rolling_policy.file_size`: a file has no more bytes, unless those of one epoch; 16 MiB by default. They are in memory until then.
+    pub file_bytes: usize,
+    /// `rolling_policy.interval`: a row that came with a commit so much later than the file's first begins the next one; 1 minute by
+    /// default. `None` for no such bound.
+    pub interval: Option<Duration>,
+    /// `rolling_policy.inactivity_interval`, or `rolling_policy.inactivity`: a file that nothing is added to for so long is complete; 1 second by default.
+    pub inactivity: Duration,
+}
+
+impl RollingPolicy {
+    /// What was gathered while the last was committed.
+    #[must_use]
+    pub fn at_once() -> Self {
+        Self { file_bytes: 4 << 20, interval: None, inactivity: Duration::ZERO }
+    }
+}
+
+/// What is gathered is in memory.
+const FILE_BYTES_MAX: usize = 256 << 20;
+
+pub(super) fn folder(options: &mut Reader<'_>) -> Result<FolderOptions, OptionError> {
+    let path = super::path(options)?;
+    let pattern = options.optional("source.regex_pattern").or(options.optional("source.regex-pattern"));
+    Ok(FolderOptions { path, pattern })
+}
+
+/// `suffix` is the format's.
+pub(super) fn directory(options: &mut Reader<'_>, suffix: &str) -> Result<DirectoryOptions, OptionError> {
+    let path = super::path(options)?;
+    let prefix = options.optional("filename.prefix").unwrap_or_default();
+    if prefix.starts_with(['.', '_']) || prefix.contains('/') {
+        let message = format!("option filename.prefix = '{prefix}': it must not have a '/', or begin with '.' or '_'");
+        return Err(refused("filename.prefix", message));
+    }
+    let suffix = options.optional("filename.suffix").unwrap_or_else(|| suffix.to_owned());
+    if suffix.is_empty() || suffix.contains('/') || suffix.ends_with(".prepared") {
+        let message = format!("option filename.suffix = '{suffix}': it must not be empty or have a '/'");
+        return Err(refused("filename.suffix", message));
+    }
+    // Names say the order in which files were committed; no other way would make them appear once.
+    options.one_of("filename.strategy", &[("serial", ())])?;
+    let file_bytes = match options.optional("rolling_policy.file_size") {
+        None => 16 << 20,
+        Some(text) => {
+            let bytes = bytes(&text).filter(|bytes| (1..=FILE_BYTES_MAX).contains(bytes));
+            let message = || {
+                format!("option rolling_policy.file_size = '{text}': bytes, or such as '16MB', up to {FILE_BYTES_MAX}")
+            };
+            bytes.ok_or_else(|| refused("rolling_policy.file_size", message()))?
+        }
+    };
+    let interval = Some(options.interval("rolling_policy.interval")?.unwrap_or(Duration::from_secs(60)));
+    let inactivity = options.interval("rolling_policy.inactivity_interval")?;
+    let inactivity = options.interval("rolling_policy.inactivity")?.or(inactivity).unwrap_or(Duration::from_secs(1));
+    let rolling = RollingPolicy { file_bytes, interval, inactivity };
+    Ok(DirectoryOptions { path, prefix, suffix, rolling })
+}
+
+/// `1000`, `16MB`, `64KiB`.
+fn bytes(text: &str) -> Option<usize> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit.trim().to_uppercase().as_str() {
+        "" | "B" => 1,
+        "KB" => 1000,
+        "MB" => 1_000_000,
+        "KIB" => 1 << 10,
+        "MIB" => 1 << 20,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(unit)
+}

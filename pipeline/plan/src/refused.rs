@@ -1,0 +1,110 @@
+//! What the parser reads and the planner after it would leave out in silence: refused by name.
+
+use crate::error::{Mistake, sql_location};
+use sqlparser::ast::{Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor};
+use std::ops::ControlFlow;
+
+/// Looks for what has no meaning here.
+pub(crate) fn check(query: &Query) -> Result<(), Mistake> {
+    match query.visit(&mut Refusing) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(mistake) => Err(*mistake),
+    }
+}
+
+struct Refusing;
+
+type Verdict = ControlFlow<Box<Mistake>>;
+
+fn refuse(what: &str, at: &impl Spanned) -> Verdict {
+    let mistake = Mistake::new(format!("{what} is not supported in a pipeline"));
+    ControlFlow::Break(Box::new(mistake.at(sql_location(at.span()))))
+}
+
+/// The first of these that is there.
+fn first(found: &[(bool, &str)], at: &impl Spanned) -> Verdict {
+    match found.iter().find(|(is_there, _)| *is_there) {
+        Some((_, what)) => refuse(what, at),
+        None => ControlFlow::Continue(()),
+    }
+}
+
+impl Visitor for Refusing {
+    type Break = Box<Mistake>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> Verdict {
+        let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
+        if recursive {
+            let mistake = Mistake::new("WITH RECURSIVE is not supported in a pipeline")
+                .hint("join the table with itself as often as its rows are deep");
+            return ControlFlow::Break(Box::new(mistake.at(sql_location(query.span()))));
+        }
+        set_operations(&query.body)?;
+        let found = [
+            (query.fetch.is_some(), "FETCH"),
+            (!query.locks.is_empty(), "FOR UPDATE"),
+            (query.for_clause.is_some(), "FOR XML or FOR JSON"),
+            (query.settings.is_some(), "SETTINGS"),
+            (query.format_clause.is_some(), "FORMAT"),
+        ];
+        first(&found, query)
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> Verdict {
+        let found = [
+            (select.top.is_some(), "TOP"),
+            (select.into.is_some(), "SELECT INTO"),
+            (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+            (select.prewhere.is_some(), "PREWHERE"),
+            (!select.connect_by.is_empty(), "CONNECT BY"),
+            (!select.cluster_by.is_empty(), "CLUSTER BY"),
+            (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+            (!select.sort_by.is_empty(), "SORT BY"),
+            (select.value_table_mode.is_some(), "SELECT AS STRUCT or AS VALUE"),
+        ];
+        first(&found, select)
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Verdict {
+        match factor {
+            TableFactor::Table {
+                with_hints,
+                version,
+                with_ordinality,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
+                ..
+            } => {
+                let found = [
+                    (version.is_some(), "a table as of a time, here"),
+                    (!with_hints.is_empty() || !index_hints.is_empty(), "a hint for a table"),
+                    (*with_ordinality, "WITH ORDINALITY"),
+                    (!partitions.is_empty(), "PARTITION after a table"),
+                    (json_path.is_some(), "a path after a table"),
+                    (sample.is_some(), "TABLESAMPLE"),
+                ];
+                first(&found, factor)
+            }
+            TableFactor::Derived { sample: Some(_), .. } => refuse("TABLESAMPLE", factor),
+            TableFactor::UNNEST { with_offset, with_ordinality, .. } => {
+                first(&[(*with_offset, "WITH OFFSET"), (*with_ordinality, "WITH ORDINALITY")], factor)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// With ALL, copies of a row would count, which nobody after the parser does.
+fn set_operations(body: &SetExpr) -> Verdict {
+    let SetExpr::SetOperation { left, op, set_quantifier, right } = body else { return ControlFlow::Continue(()) };
+    let counts = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+    match op {
+        SetOperator::Intersect if counts => return refuse("INTERSECT ALL", body),
+        SetOperator::Except | SetOperator::Minus if counts => return refuse("EXCEPT ALL", body),
+        SetOperator::Union | SetOperator::Intersect | SetOperator::Except | SetOperator::Minus => {}
+    }
+    set_operations(left)?;
+    set_operations(right)
+}

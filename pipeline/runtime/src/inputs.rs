@@ -1,0 +1,99 @@
+//! Sources outside the log: what they are opened as, and what their lines are.
+
+use crate::containers::ParquetSource;
+use crate::error::RuntimeError;
+use crate::pipeline::Options;
+use crate::reading::place;
+use chalk_catalog::Journal;
+use chalk_codec::LineFormat;
+use chalk_connect::{
+    FileSource, FolderSource, Impulse, ImpulseSettings, InOrder, Nexmark, NexmarkSettings, Place, files_of,
+};
+use chalk_graph::Source;
+use chalk_graph::options::{BadData, Format, SourceOptions};
+use chalk_ingest::Rows;
+use chalk_log::EventLog;
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What the lines of a table without envelope are.
+///
+/// # Errors
+/// When the log does not have its topic.
+pub fn rows_of(source: &Source, log: &dyn EventLog) -> Result<Rows, RuntimeError> {
+    let topic = log.topics().by_name(&source.topic).map(|topic| topic.id);
+    let topic = topic.ok_or_else(|| RuntimeError::NoTopic(source.topic.clone()))?;
+    // The planner sees to it that formats of one column have one.
+    let column = || source.columns.stored.first().cloned().unwrap_or_default();
+    let format = match &source.format {
+        Format::Json(json) if json.unstructured => LineFormat::Unstructured { column: column() },
+        Format::Json(_) | Format::Parquet => LineFormat::Json,
+        Format::RawString => LineFormat::RawString { column: column() },
+        Format::RawBytes => LineFormat::RawBytes { column: column() },
+        Format::DebeziumJson(_) => LineFormat::Debezium { weight: source.columns.weight.clone().unwrap_or_default() },
+    };
+    let bad_data = match source.bad_data {
+        BadData::DeadLetter => chalk_ingest::BadData::DeadLetter,
+        BadData::Drop => chalk_ingest::BadData::Drop,
+        BadData::Fail => chalk_ingest::BadData::Fail,
+    };
+    Ok(Rows { format, bad_data, ..Rows::of(topic, 1) })
+}
+
+/// A source, and how far its partitions are if it has any.
+pub(crate) type Opened = (Box<dyn chalk_connect::Source>, Option<BTreeMap<u32, Place>>);
+
+/// Opens a table's source where the journal says.
+pub(crate) fn open_source(
+    source: &Source,
+    options: &SourceOptions,
+    run: &Options,
+    journal: &Journal,
+) -> Result<Opened, RuntimeError> {
+    let (directory, is_parquet) = (&run.directory, source.format == Format::Parquet);
+    let place = place(journal, &source.table);
+    let before = journal.sources.contains_key(&source.table).then_some((place.position, place.records));
+    let opened: Box<dyn chalk_connect::Source> = match options {
+        SourceOptions::SingleFile(file) if is_parquet => {
+            let files = vec![directory.join(&file.path)];
+            Box::new(InOrder::new(ParquetSource::new(files, place.position), place))
+        }
+        SourceOptions::Folder(folder) if is_parquet => {
+            let files = files_of(&directory.join(&folder.path), folder.pattern.as_deref())?;
+            Box::new(InOrder::new(ParquetSource::new(files, place.position), place))
+        }
+        SourceOptions::SingleFile(file) => Box::new(FileSource::open(&directory.join(&file.path), place)?),
+        SourceOptions::Folder(folder) => {
+            let path = directory.join(&folder.path);
+            Box::new(InOrder::new(FolderSource::open(&path, folder.pattern.as_deref(), place.position)?, place))
+        }
+        SourceOptions::Impulse(impulse) => {
+            let settings = ImpulseSettings {
+                event_rate: impulse.event_rate,
+                interval: impulse.event_time_interval,
+                count: impulse.message_count,
+            };
+            Box::new(InOrder::new(Impulse::new(&settings, before, now()), place))
+        }
+        SourceOptions::Nexmark(nexmark) => {
+            let (event_rate, count, seed) = (nexmark.event_rate, nexmark.event_count(), nexmark.seed);
+            let settings = NexmarkSettings { event_rate, count, seed };
+            Box::new(InOrder::new(Nexmark::new(&settings, before, now()), place))
+        }
+        #[cfg(feature = "fluvio")]
+        SourceOptions::Fluvio(fluvio) => {
+            let places = crate::reading::places(journal, &source.table);
+            let opened = crate::fluvio::source(fluvio, directory, &places)?;
+            return Ok((Box::new(opened), Some(places)));
+        }
+        #[cfg(not(feature = "fluvio"))]
+        SourceOptions::Fluvio(_) => return Err(RuntimeError::NotInThisBuild("fluvio")),
+    };
+    Ok((opened, None))
+}
+
+/// Nanoseconds since 1970: when a made-up source begins, which its first position keeps.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

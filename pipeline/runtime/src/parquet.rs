@@ -1,0 +1,122 @@
+//! Parquet files to lines of JSON, and lines to files.
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use chalk_codec::{split_event, typed_column, write_json_row};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use std::fs::File;
+use std::sync::Arc;
+
+/// So many rows become lines at once.
+const BATCH_ROWS: usize = 4096;
+
+/// The rows of a file, as lines of JSON with the file's columns.
+pub(crate) struct ParquetLines {
+    reader: ParquetRecordBatchReader,
+    rows: u64,
+}
+
+impl ParquetLines {
+    /// Opens a file after so many of its rows, if it has as many.
+    ///
+    /// # Errors
+    /// When it is no Parquet file, or has columns that this build does not read.
+    pub(crate) fn open(file: File, after: u64) -> Result<Self, ArrowError> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+        let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or_default();
+        let after = usize::try_from(after.min(rows)).unwrap_or(usize::MAX);
+        let reader = builder.with_batch_size(BATCH_ROWS).with_offset(after).build()?;
+        Ok(Self { reader, rows })
+    }
+
+    /// How many rows the file has.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
+impl Iterator for ParquetLines {
+    type Item = Result<(String, u64), ArrowError>;
+
+    /// Some lines, and how many they are.
+    fn next(&mut self) -> Option<Self::Item> {
+        let lines = |batch: RecordBatch| {
+            let mut text = String::new();
+            for row in 0..batch.num_rows() {
+                write_json_row(&mut text, &batch, row, &|_| false)?;
+                text.push('\n');
+            }
+            Ok((text, batch.num_rows() as u64))
+        };
+        self.reader.next().map(|batch| batch.and_then(lines))
+    }
+}
+
+/// A file of lines of JSON, in these columns. Those whose numbers are in `json` can be any JSON, and become its text.
+///
+/// # Errors
+/// When a line is not of the columns.
+pub(crate) fn parquet_of_lines(schema: &Schema, json: &[usize], lines: &str) -> Result<Vec<u8>, ArrowError> {
+    let events = lines.lines().map(split_event).collect::<Result<Vec<_>, _>>();
+    let events = events.map_err(|bad| ArrowError::ParseError(bad.to_string()))?;
+    let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+    for (number, field) in schema.fields().iter().enumerate() {
+        let texts = || events.iter().map(|event| event.value(field.name()));
+        let column: ArrayRef = match json.contains(&number) {
+            true => Arc::new(texts().map(|text| text.filter(|text| *text != "null")).collect::<StringArray>()),
+            false => typed_column(&texts().collect::<StringArray>(), field.data_type())?,
+        };
+        fields.push(Field::new(field.name(), column.data_type().clone(), true));
+        columns.push(column);
+    }
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let compression = Compression::ZSTD(ZstdLevel::default());
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
+    writer.write(&RecordBatch::try_new(schema, columns)?)?;
+    Ok(writer.into_inner()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{DataType, TimeUnit};
+    use std::io::Write;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let fields = vec![
+            Field::new("n", DataType::Int64, true),
+            Field::new("at", DataType::Timestamp(TimeUnit::Nanosecond, None), true),
+            Field::new("price", DataType::Decimal128(6, 2), true),
+            Field::new("day", DataType::Date32, true),
+            Field::new("raw", DataType::Binary, true),
+            Field::new("json", DataType::Utf8, true),
+            Field::new("list", DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))), true),
+        ];
+        let line = |n: u32| {
+            format!(
+                "{{\"n\":{n},\"at\":\"2025-09-01T12:00:00.000000001Z\",\"price\":1.50,\"day\":\"2025-09-01\",\
+                 \"raw\":\"00ff\",\"json\":{{\"a\":1}},\"list\":[\"x\",null]}}\n"
+            )
+        };
+        let lines: String = (0..5000).map(line).collect();
+        let bytes = parquet_of_lines(&Schema::new(fields), &[5], &lines).expect("lines of the columns");
+        assert!(bytes.len() < lines.len() / 20, "{} of {} bytes", bytes.len(), lines.len());
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&bytes).expect("room");
+        let read = |after: u64| {
+            let reader = ParquetLines::open(file.try_clone().expect("a file"), after).expect("a Parquet file");
+            assert_eq!(reader.rows(), 5000);
+            reader.map(|lines| lines.expect("rows").0).collect::<String>()
+        };
+        let expected = lines.replace("{\"a\":1}", "\"{\\\"a\\\":1}\"");
+        assert_eq!(read(0), expected);
+        assert_eq!(read(4999), expected.lines().last().map(|line| format!("{line}\n")).unwrap_or_default());
+        assert_eq!(read(6000), "");
+    }
+}

@@ -1,0 +1,2 @@
+-- Prices in another currency.
+CREATE MATERIALIZED VIEW q1 AS SELECT auction, bidder, 0.908 * price AS price, datetime, extra FROM bid;
