@@ -215,6 +215,19 @@ impl Client {
             std::thread::sleep(ASK_EVERY);
         }
     }
+
+    /// Waits until a query is answered so: what a file holds is known to no status before it is read.
+    pub(crate) fn shows(&self, sql: &str, expected: &str) {
+        let began = Instant::now();
+        loop {
+            let answer = self.query(sql);
+            if answer == expected {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{sql}: {answer}");
+            std::thread::sleep(ASK_EVERY);
+        }
+    }
 }
 
 /// A server at work; killed when dropped.

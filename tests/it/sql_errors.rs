@@ -172,7 +172,7 @@ fn an_unknown_option() {
     check(
         "CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'log', topics = 'graded');",
         "
-error: table 'graded': connector 'log' has no option 'topics': it knows connector, type, event_time_field, watermark_field, topic, lateness, format
+error: table 'graded': connector 'log' has no option 'topics': it knows connector, type, event_time_field, watermark_field, lateness, idle_micros, topic, format
  --> mine.sql:1:14
   |
 1 | CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'log', topics = 'graded');

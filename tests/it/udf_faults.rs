@@ -119,8 +119,7 @@ fn a_worker_has_no_network_no_terminal_and_no_input() {
 fn workers_end_with_their_host() {
     let folder = project(&["calm".to_owned()]);
     let server = folder.serve(&["run", "--data", "data"]);
-    server.client.caught_up();
-    assert_eq!(server.client.query("SELECT said FROM said"), "CALM");
+    server.client.shows("SELECT said FROM said", "CALM");
     let workers = children_of(server.pid());
     assert!(!workers.is_empty(), "the function runs in a worker");
     server.kill();

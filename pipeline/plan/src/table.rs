@@ -60,20 +60,11 @@ pub struct TableTopic {
 impl PlannedTable {
     pub(crate) fn plan(table: &CreateTable, topics: &TopicSchemas, state: &SessionState) -> Result<Self, Mistake> {
         let name = table.name.value.clone();
-        let (table, mut given) = with_older_options(table)?;
-        let table = &table;
         let location = sql_location(table.name.span);
-        // What goes into any table can be late; the log's connector names the option among its own.
-        let of_log = given.get("connector").is_some_and(|connector| connector == "log");
-        let lateness = if of_log { given.get("lateness").cloned() } else { given.remove("lateness") };
-        let lateness = lateness.unwrap_or_else(|| "0 seconds".to_owned());
-        let lateness = options::parse_interval(&lateness).ok_or_else(|| {
-            let example = "an interval is a number and a unit, such as '10 minutes'";
-            Mistake::new(format!("table '{name}': option lateness = '{lateness}': {example}")).at(location)
-        })?;
-        let TableDefinition { options, role, format, bad_data, event_time_field, watermark_field } =
-            options::read(&name, &given)
-                .map_err(|error| Mistake::new(format!("table '{name}': {error}")).at(location))?;
+        let definition = options::read(&name, &table.options, table.is_lookup)
+            .map_err(|error| Mistake::new(format!("table '{name}': {error}")).at(location))?;
+        let TableDefinition { options, role, format, bad_data, event_time_field, watermark_field, lateness } =
+            definition;
         let table = &made_up(table, &options, event_time_field, watermark_field)?;
         let columns: Vec<Column> = stored(table).map(|column| column_of(column, &format)).collect::<Result<_, _>>()?;
         check_format(table, &format, &columns)?;
@@ -257,55 +248,6 @@ impl PlannedTable {
     }
 }
 
-/// The table with the WATERMARK that the older options say, and all other options.
-///
-/// | option | is |
-/// |---|---|
-/// | `event_time_field = 'at'` | `WATERMARK FOR at` |
-/// | `watermark_field = 'mark'`, beside it | `WATERMARK FOR at AS (mark)` |
-/// | `lookup.cache.max_bytes`, `lookup.cache.ttl`, of a temporary table | accepted: all of it is kept, and always as it is |
-/// | `idle_micros = '…'` | accepted: the partitions of a table share its watermark, so that an idle one holds nothing back |
-fn with_older_options(table: &CreateTable) -> Result<(CreateTable, options::Given), Mistake> {
-    let (mut table, mut given) = (table.clone(), table.options.clone());
-    let name = &table.name;
-    let refused = |message: String| Err(Mistake::new(message).at(sql_location(name.span)));
-    if table.is_lookup {
-        // All of the table is kept, so that there is nothing to be cached.
-        let bytes = given.remove("lookup.cache.max_bytes");
-        if let Some(text) = bytes.filter(|text| text.parse::<u64>().is_err()) {
-            return refused(format!(
-                "table '{name}': option lookup.cache.max_bytes = '{text}': it is a number of bytes"
-            ));
-        }
-        let ttl = given.remove("lookup.cache.ttl");
-        if let Some(text) = ttl.filter(|text| options::parse_interval(text).is_none()) {
-            let example = "an interval is a number and a unit, such as '10 minutes'";
-            return refused(format!("table '{name}': option lookup.cache.ttl = '{text}': {example}"));
-        }
-    }
-    if let Some(text) = given.remove("idle_micros")
-        && text.parse::<u64>().is_err()
-    {
-        return refused(format!("table '{name}': option idle_micros = '{text}': it is a number of microseconds"));
-    }
-    let field = |text: String| Ident { value: text, quote_style: None, span: name.span };
-    match (given.remove("event_time_field"), given.remove("watermark_field")) {
-        (None, None) => {}
-        (Some(_), _) | (_, Some(_)) if table.watermark.is_some() => {
-            return refused(format!(
-                "table '{name}': it has a WATERMARK, and event_time_field or watermark_field beside it"
-            ));
-        }
-        (None, Some(_)) => {
-            return refused(format!("table '{name}': option watermark_field needs event_time_field beside it"));
-        }
-        (Some(time), mark) => {
-            table.watermark = Some((field(time), mark.map(|mark| ast::Expr::Identifier(field(mark)))));
-        }
-    }
-    Ok((table, given))
-}
-
 fn stored(table: &CreateTable) -> impl Iterator<Item = &ColumnDef> {
     table.columns.iter().filter(|column| matches!(column.source, ColumnSource::Stored))
 }
@@ -371,7 +313,8 @@ fn made_up(
     match (event_time_field, watermark_field, &table.watermark) {
         (None, None, _) => {}
         (Some(time), mark, None) => {
-            table.watermark = Some((Ident::new(time), mark.map(|mark| ast::Expr::Identifier(Ident::new(mark)))));
+            let column = |value| Ident { value, quote_style: None, span: table.name.span };
+            table.watermark = Some((column(time), mark.map(|mark| ast::Expr::Identifier(column(mark)))));
         }
         (None, Some(_), None) => {
             return Err(Mistake::new("option watermark_field: it goes with event_time_field")

@@ -667,16 +667,18 @@ impl Grammar<'_> {
             left.columns.iter().map(|column| column.data).filter(|data| *data != Type::Inexact).collect();
         let types = if types.is_empty() { vec![Type::Int] } else { types };
         let columns: Vec<Column> = types.iter().map(|&data| Column { name: self.fresh("c"), data }).collect();
-        let mut sides = Vec::new();
-        for side in [&left, &right] {
-            let mut shown = Vec::new();
-            for column in &columns {
-                shown.push(format!("{} AS {}", self.expression(&side.columns, column.data, 1), column.name));
-            }
-            sides.push(format!("SELECT {} FROM {} AS u", shown.join(", "), side.sql));
-        }
+        let sides = [&left, &right].map(|side| self.with_columns(&columns, side, 1));
         let sql = format!("({} UNION ALL {})", sides[0], sides[1]);
         Relation { sql, columns, event_time: false, updating: left.updating || right.updating }
+    }
+
+    /// A query for columns of these types and names, made of a relation's.
+    fn with_columns(&mut self, columns: &[Column], of: &Relation, depth: usize) -> String {
+        let mut shown = Vec::new();
+        for column in columns {
+            shown.push(format!("{} AS {}", self.expression(&of.columns, column.data, depth), column.name));
+        }
+        format!("SELECT {} FROM {} AS u", shown.join(", "), of.sql)
     }
 
     /// Columns of both sides that can be equal.
@@ -894,14 +896,7 @@ impl Grammar<'_> {
             left.columns.iter().map(|column| column.data).filter(|data| groupable(*data)).take(2).collect();
         let types = if types.is_empty() { vec![Type::Int] } else { types };
         let columns: Vec<Column> = types.iter().map(|&data| Column { name: self.fresh("c"), data }).collect();
-        let mut sides = Vec::new();
-        for side in [&left, &right] {
-            let mut shown = Vec::new();
-            for column in &columns {
-                shown.push(format!("{} AS {}", self.expression(&side.columns, column.data, 0), column.name));
-            }
-            sides.push(format!("SELECT {} FROM {} AS u", shown.join(", "), side.sql));
-        }
+        let sides = [&left, &right].map(|side| self.with_columns(&columns, side, 0));
         let sql = format!("({} {operation} {})", sides[0], sides[1]);
         Relation { sql, columns, event_time: false, updating: true }
     }

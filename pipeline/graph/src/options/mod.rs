@@ -71,8 +71,6 @@ impl SourceOptions {
 pub struct LogOptions {
     /// `topic`: its name; the table's name by default.
     pub topic: String,
-    /// `lateness`: how long after its end a window that an `INSERT INTO` closes still accepts rows; 0 by default.
-    pub lateness: Duration,
 }
 
 /// Options of `connector = 'single_file'`.
@@ -115,6 +113,8 @@ pub struct TableDefinition {
     pub event_time_field: Option<String>,
     /// `watermark_field`: the column that such a watermark is.
     pub watermark_field: Option<String>,
+    /// `lateness`: how long after its end a window that an `INSERT INTO` closes still accepts rows; 0 by default.
+    pub lateness: Duration,
 }
 
 /// What a table is for.
@@ -126,22 +126,28 @@ pub enum Role {
     Sink,
 }
 
-/// Reads the options of a table.
+/// Reads the options of a table; `is_lookup` says whether it is a temporary one, that joins look up.
+///
+/// Accepted, and of no effect: `idle_micros`, since the partitions of a table share its watermark, so that an idle one holds nothing back;
+/// `lookup.cache.max_bytes` and `lookup.cache.ttl` of a temporary table, since all of it is kept, and always as it is.
 ///
 /// # Errors
 /// The first option that is missing, unknown or of no use; the message names those that are known.
-pub fn read(table: &str, given: &Given) -> Result<TableDefinition, OptionError> {
+pub fn read(table: &str, given: &Given, is_lookup: bool) -> Result<TableDefinition, OptionError> {
     let mut options = Reader::new(given);
     let connector = options.required("connector")?;
     let role = options.one_of("type", &[("source", Role::Source), ("sink", Role::Sink)])?;
     let event_time_field = options.optional("event_time_field");
     let watermark_field = options.optional("watermark_field");
+    let lateness = options.interval("lateness")?.unwrap_or_default();
+    options.whole("idle_micros")?;
+    if is_lookup {
+        options.whole("lookup.cache.max_bytes")?;
+        options.interval("lookup.cache.ttl")?;
+    }
     let (read, format, bad_data) = match connector.as_str() {
         "log" => {
-            let log = LogOptions {
-                topic: options.optional("topic").unwrap_or_else(|| table.to_owned()),
-                lateness: options.interval("lateness")?.unwrap_or_default(),
-            };
+            let log = LogOptions { topic: options.optional("topic").unwrap_or_else(|| table.to_owned()) };
             options.one_of("format", &[("json", ())])?;
             (TableOptions::Log(log), Format::default(), BadData::default())
         }
@@ -194,7 +200,7 @@ pub fn read(table: &str, given: &Given) -> Result<TableDefinition, OptionError> 
         let (is, not) = if only == Role::Source { ("read", "written") } else { ("written", "read") };
         return Err(refused("type", format!("connector '{connector}' can be {is}, not {not}")));
     }
-    Ok(TableDefinition { options: read, role, format, bad_data, event_time_field, watermark_field })
+    Ok(TableDefinition { options: read, role, format, bad_data, event_time_field, watermark_field, lateness })
 }
 
 /// What there is, for errors.
@@ -244,13 +250,13 @@ mod tests {
 
     fn check(options: &[(&str, &str)], expected: Result<TableOptions, &str>) {
         let given = options.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let read = read("t", &given).map(|definition| definition.options);
+        let read = read("t", &given, false).map(|definition| definition.options);
         assert_eq!(read.map_err(|error| error.message), expected.map_err(str::to_owned));
     }
 
     #[test]
     fn options_are_read_or_refused_by_name() {
-        let log = LogOptions { topic: "t".to_owned(), lateness: Duration::from_secs(600) };
+        let log = LogOptions { topic: "t".to_owned() };
         check(&[("connector", "log"), ("lateness", "10 minutes"), ("format", "json")], Ok(TableOptions::Log(log)));
         check(&[("connector", "stdout")], Ok(TableOptions::Stdout));
         check(&[], Err("option 'connector' is missing"));
@@ -288,7 +294,7 @@ mod tests {
         check(
             &[("connector", "log"), ("topics", "x")],
             Err(
-                "connector 'log' has no option 'topics': it knows connector, type, event_time_field, watermark_field, topic, lateness, format",
+                "connector 'log' has no option 'topics': it knows connector, type, event_time_field, watermark_field, lateness, idle_micros, topic, format",
             ),
         );
         check(
