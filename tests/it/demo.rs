@@ -117,7 +117,8 @@ impl Term {
         let files = ProjectFiles::read(&project).expect("the homework project");
         let node = Node::open(&files, directory.path(), "test").expect("a node");
         let runtime = Runtime::new().expect("threads");
-        let fed = feed(&node, &Config { events: EVENTS, seed: 1, project }, &runtime, |_| {}).expect("a fed node");
+        let fed = feed(&node, &Config { events: EVENTS, seed: 1, project, fluvio: None }, &runtime, |_| {})
+            .expect("a fed node");
         Self { node, fed, runtime, _directory: directory }
     }
 

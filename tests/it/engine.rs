@@ -172,7 +172,7 @@ impl Engine {
         let rows = Rows { first_line: *first, ..rows_of(source, &*self.log).expect("a topic") };
         let submitted = self.door.submit_rows(table, text.as_bytes(), &rows, Append::default());
         *first += text.lines().count() as u64;
-        submitted.and_then(|submitted| Ok(submitted.wait()?)).expect("an open log").refused
+        submitted.and_then(|submitted| submitted.wait()).expect("an open log").refused
     }
 
     /// All that was appended and what it led to, or why the pipeline failed.

@@ -94,3 +94,79 @@ fn what_cannot_be_reached_is_said_at_the_start() {
     assert_ne!(ran.code, Some(0));
     assert!(ran.err.contains("it has no topic 'readings'\n  hint: fluvio topic create readings"), "{}", ran.err);
 }
+
+/// The homework project with its log on a cluster.
+fn school(endpoint: &str) -> Folder {
+    let folder = Folder::of_homework();
+    let settings = format!("[log]\nbackend = \"fluvio\"\nendpoint = \"{endpoint}\"\ntopic = \"school\"\n");
+    folder.write("chalkstream.toml", settings);
+    folder
+}
+
+/// What `chalk generate` makes: events of a school, some of them duplicates or refused.
+fn generated(folder: &Folder) -> String {
+    folder.chalk(&["generate", "--events", "3000", "--seed", "5"]).done()
+}
+
+#[test]
+fn events_of_a_project_go_through_the_cluster_and_come_back_in_their_order() {
+    let cluster = Cluster::start().expect("a port");
+    let embedded = Folder::of_homework();
+    let folder = school(cluster.endpoint());
+    let events = generated(&embedded);
+    let lines: Vec<&str> = events.lines().collect();
+    for folder in [&embedded, &folder] {
+        folder.write("events.json", &events);
+        folder.write("half.json", lines[..lines.len() / 2].join("\n"));
+    }
+    // Some by a client alone, the rest through a server that is killed after them; both as the embedded log does it.
+    let expected = [embedded.chalk(&["append", "half.json"]), embedded.chalk(&["append", "events.json"])];
+    let alone = folder.chalk(&["append", "half.json"]);
+    assert_eq!((alone.code, &alone.out), (expected[0].code, &expected[0].out), "{}", alone.err);
+    let server = folder.serve(&["run", "--data", "chalk-data"]);
+    let through = folder.chalk(&["append", "events.json"]);
+    assert_eq!((through.code, &through.out), (expected[1].code, &expected[1].out), "{}", through.err);
+    server.client.caught_up();
+    server.kill();
+    let taken: Vec<Vec<u8>> = cluster.values("school", 0);
+    let accepted = |out: &str| out.split(' ').next().and_then(|count| count.parse::<usize>().ok()).expect("a count");
+    assert_eq!(taken.len(), accepted(&alone.out) + accepted(&through.out), "only what was accepted, and once");
+
+    // What others write is read, too; derived events are on the cluster as well.
+    let other = Folder::of_homework();
+    let more = other.chalk(&["generate", "--events", "4000", "--seed", "5"]).done();
+    let more: Vec<Vec<u8>> = more.lines().map(|line| line.as_bytes().to_vec()).collect();
+    cluster.add("school", 0, &more, 100);
+    let drained = folder.chalk(&["run", "--drain", "--data", "chalk-data"]);
+    assert!(drained.code.is_some_and(|code| code < 2), "{}", drained.err);
+    let graded = folder.chalk(&["query", "-f", "csv", "SELECT count(*) AS rows FROM graded"]).done();
+    assert_eq!(graded.trim(), format!("rows\n{}", cluster.values("school-graded", 0).len()));
+    let verified = folder.chalk(&["replay", "sql", "--verify"]);
+    assert_eq!(verified.code, Some(0), "{}{}", verified.out, verified.err);
+
+    // Another machine has the same from the cluster alone.
+    let again = school(cluster.endpoint());
+    again.chalk(&["run", "--drain", "--data", "chalk-data"]);
+    let leaderboard = ["query", "-f", "csv", "SELECT * FROM class_leaderboard ORDER BY ALL"];
+    let ranks = folder.chalk(&leaderboard).done();
+    assert!(ranks.lines().count() > 10, "{ranks}");
+    assert_eq!(again.chalk(&leaderboard).done(), ranks);
+}
+
+#[test]
+fn a_demo_goes_through_the_cluster() {
+    let cluster = Cluster::start().expect("a port");
+    let folder = Folder::of_homework();
+    let demo = ["demo", "--events", "5000", "--exit", "--log", "fluvio", "--endpoint", cluster.endpoint()];
+    let ran = folder.chalk(&demo);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("verified   every row equals the batch answer"), "{}", ran.out);
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_said_at_the_start() {
+    let folder = school("localhost:1");
+    let ran = folder.chalk(&["run", "--drain", "--data", "data"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.starts_with("error: Fluvio at localhost:1: "), "{}", ran.err);
+}

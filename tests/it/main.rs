@@ -4,6 +4,7 @@ mod architecture;
 mod arroyo;
 mod boards;
 mod changelog;
+mod check;
 mod cold;
 mod commands;
 mod connectors;

@@ -43,6 +43,18 @@ impl Counts {
 impl Client {
     /// Finds the server of a data directory; with none running, opens the directory with a project's files.
     pub(crate) fn find(data: &Path, files: impl FnOnce() -> Result<ProjectFiles, CliError>) -> Result<Self, CliError> {
+        Self::opening(data, || Node::look(&files()?, data, "client"))
+    }
+
+    /// The same, to append.
+    pub(crate) fn to_append(
+        data: &Path,
+        files: impl FnOnce() -> Result<ProjectFiles, CliError>,
+    ) -> Result<Self, CliError> {
+        Self::opening(data, || Node::append(&files()?, data, "client"))
+    }
+
+    fn opening(data: &Path, open: impl FnOnce() -> Result<Node, CliError>) -> Result<Self, CliError> {
         match read_holder(data) {
             Some(holder) => match holder.http {
                 Some(address) => {
@@ -58,7 +70,7 @@ impl Client {
             },
             None => {
                 let runtime = tokio_runtime()?;
-                let node = Node::look(&files()?, data, "client")?;
+                let node = open()?;
                 let queries = node.queries();
                 Ok(Self::Local(Box::new(Local { node, queries, runtime })))
             }
@@ -78,7 +90,7 @@ impl Client {
                 Ok(counts(&body, first_line))
             }
             Self::Local(local) => {
-                let receipt = local.node.door.submit("chalk append", lines)?.wait()?;
+                let receipt = local.node.intake.submit("chalk append", lines)?.wait()?;
                 let refused = receipt.refused.iter().map(|refused| {
                     refused_line(refused.line + first_line - 1, refused.bad.position, &refused.bad.to_string())
                 });

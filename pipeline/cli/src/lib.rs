@@ -17,6 +17,7 @@ mod node;
 mod project;
 mod replay;
 mod serving;
+mod settings;
 pub mod verify;
 
 pub use error::CliError;
@@ -24,6 +25,7 @@ pub use functions::ProjectFunctions;
 pub use graders::graders;
 pub use node::{Node, shards, system_clock};
 pub use project::ProjectFiles;
+pub use settings::{FluvioLog, LogBackend};
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -43,6 +45,8 @@ enum Command {
     Demo(command::demo::Demo),
     /// Run the pipelines of a .sql file or of a directory of them.
     Run(command::run::Run),
+    /// Find mistakes in the pipelines of a .sql file or directory, and in what they connect to; nothing is run.
+    Check(command::check::Check),
     /// Show the graph that the pipelines of a .sql file or directory are planned into.
     Explain(command::explain::Explain),
     /// Print generated events as JSON lines.
@@ -104,6 +108,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(demo) => demo.run(),
         Command::Run(run) => run.run(),
+        Command::Check(check) => check.run(),
         Command::Explain(explain) => explain.run(),
         Command::Generate(generate) => generate.run(),
         Command::Append(append) => append.run(),

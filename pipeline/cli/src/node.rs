@@ -5,12 +5,13 @@ use crate::error::CliError;
 use crate::functions::ProjectFunctions;
 use crate::keeping::{Keeping, parse_bytes};
 use crate::project::ProjectFiles;
+use crate::settings::LogBackend;
 use chalk_connect::Lines;
 use chalk_event::PartitionId;
-use chalk_ingest::{Door, DoorOptions};
+use chalk_ingest::{Door, DoorOptions, Intake};
 use chalk_log::{CommitLog, EventLog, Holder, LogError, LogOptions};
 use chalk_plan::{Functions as SqlFunctions, Project, SqlFile};
-use chalk_runtime::{Checkpoints, ColdTier, Functions, Handle, Options, Pipeline, prepare_stages};
+use chalk_runtime::{Checkpoints, ColdTier, Functions, Handle, Options, Pipeline, log_elsewhere, prepare_stages};
 use chalk_serve::{App, Queries, QueryLimits};
 use chalk_store::LocalFiles;
 use chalk_udf_host::Permits;
@@ -101,6 +102,17 @@ pub fn system_clock() -> Arc<dyn Fn() -> i64 + Send + Sync> {
     })
 }
 
+/// What a data directory is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opened {
+    /// Everything.
+    Run,
+    /// To be asked: files, the terminal and other places are left alone.
+    Look,
+    /// To be asked and appended to.
+    Append,
+}
+
 /// A data directory with its project running.
 pub struct Node {
     /// The project, planned.
@@ -111,6 +123,8 @@ pub struct Node {
     pub log: Arc<dyn EventLog>,
     /// The way into it.
     pub door: Arc<Door>,
+    /// How clients' events come to the door.
+    pub intake: Arc<dyn Intake>,
     /// The running pipeline.
     pub pipeline: Arc<Handle>,
     commit_log: Arc<CommitLog>,
@@ -149,8 +163,12 @@ impl Node {
     /// # Errors
     /// As for [`Node::plan`].
     pub(crate) fn plan_with(files: &ProjectFiles, functions: &ProjectFunctions) -> Result<Project, CliError> {
-        chalk_plan::plan(&files.sql, &files.topic_schemas()?, functions.sql())
-            .map_err(|errors| CliError::Plan(errors, Box::new(files.clone())))
+        let planned = chalk_plan::plan(&files.sql, &files.topic_schemas()?, functions.sql());
+        let mut project = planned.map_err(|errors| CliError::Plan(errors, Box::new(files.clone())))?;
+        if let LogBackend::Fluvio(fluvio) = &files.log {
+            fluvio.add_sinks(&mut project.graph);
+        }
+        Ok(project)
     }
 
     /// Opens a data directory and starts the project on it. `command` is who holds the directory, for others' errors.
@@ -166,7 +184,7 @@ impl Node {
     /// # Errors
     /// As for [`Node::open`].
     pub(crate) fn tuned(files: &ProjectFiles, data: &Path, command: &str, tuning: Tuning) -> Result<Self, CliError> {
-        Self::start(files, data, command, false, tuning, &BTreeSet::new())
+        Self::start(files, data, command, Opened::Run, tuning, &BTreeSet::new())
     }
 
     /// As [`Node::tuned`]; the results of async functions named in `rerun` are made again, all of them.
@@ -179,7 +197,7 @@ impl Node {
         tuning: Tuning,
         rerun: &BTreeSet<String>,
     ) -> Result<Self, CliError> {
-        Self::start(files, data, "run", false, tuning, rerun)
+        Self::start(files, data, "run", Opened::Run, tuning, rerun)
     }
 
     /// Opens a data directory to ask it or to append to it: files and the terminal are left alone.
@@ -187,17 +205,26 @@ impl Node {
     /// # Errors
     /// As for [`Node::open`].
     pub fn look(files: &ProjectFiles, data: &Path, command: &str) -> Result<Self, CliError> {
-        Self::start(files, data, command, true, Tuning::default(), &BTreeSet::new())
+        Self::start(files, data, command, Opened::Look, Tuning::default(), &BTreeSet::new())
+    }
+
+    /// Opens a data directory to append to it: as [`Node::look`], but for what the events go through first.
+    ///
+    /// # Errors
+    /// As for [`Node::open`].
+    pub(crate) fn append(files: &ProjectFiles, data: &Path, command: &str) -> Result<Self, CliError> {
+        Self::start(files, data, command, Opened::Append, Tuning::default(), &BTreeSet::new())
     }
 
     fn start(
         files: &ProjectFiles,
         data: &Path,
         command: &str,
-        quiet: bool,
+        opened: Opened,
         tuning: Tuning,
         rerun: &BTreeSet<String>,
     ) -> Result<Self, CliError> {
+        let (quiet, through) = (opened != Opened::Run, opened != Opened::Look);
         let (project, functions) = Self::plan(files)?;
         let called: BTreeSet<&str> = project.graph.stages.iter().map(|stage| stage.function.as_str()).collect();
         if let Some(unknown) = rerun.iter().find(|name| !called.contains(name.as_str())) {
@@ -248,13 +275,25 @@ impl Node {
         };
         let name = PIPELINE.to_owned();
         let graph = prepare_stages(&project.graph, &*log, functions.identities(), rerun)?;
+        let elsewhere = match &files.log {
+            LogBackend::Fluvio(fluvio) if through => {
+                let derived = fluvio.derived_topics(&graph);
+                Some(log_elsewhere(&fluvio.options, fluvio.partitions, &derived, &files.directory, &*log)?)
+            }
+            _ => None,
+        };
         let pipeline = Pipeline { name, graph, identity: identity(files, &functions) };
         let pipeline = Arc::new(chalk_runtime::start(&pipeline, &door, &options)?);
+        let intake = match elsewhere {
+            Some(elsewhere) => pipeline.take_through(elsewhere, &door)?,
+            None => Arc::clone(&door) as _,
+        };
         Ok(Self {
             project,
             functions: functions.into_sql(),
             log,
             door,
+            intake,
             pipeline,
             commit_log,
             holder,
@@ -279,7 +318,8 @@ impl Node {
     /// What servers serve: queries, the door, the pipeline's figures.
     #[must_use]
     pub fn app(&self) -> App {
-        App::new(self.queries(), Arc::clone(&self.door), Arc::clone(&self.pipeline), system_clock())
+        let app = App::new(self.queries(), Arc::clone(&self.door), Arc::clone(&self.pipeline), system_clock());
+        app.taking_from(Arc::clone(&self.intake))
     }
 
     /// Keeps history and applies retention from here on, for as long as what is given back is there.

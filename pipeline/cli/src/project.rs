@@ -1,6 +1,7 @@
 //! A project's files: schemas and SQL.
 
 use crate::error::CliError;
+use crate::settings::{self, LogBackend};
 use chalk_catalog::TopicSchema;
 use chalk_plan::{SqlFile, TopicSchemas};
 use std::fs;
@@ -24,11 +25,13 @@ pub struct ProjectFiles {
     pub directory: PathBuf,
     /// Where its functions are, if it has any.
     pub udfs: Option<PathBuf>,
+    /// Where its events go first.
+    pub log: LogBackend,
 }
 
 impl ProjectFiles {
     /// Reads the `.sql` file or directory at `path`, but for folders in it that have a file `.apart`; and the schemas in the `schemas/` beside it or above it; functions are in the
-    /// `udfs/` beside it or above it.
+    /// `udfs/` beside it or above it, settings in a `chalkstream.toml` beside it or above it.
     ///
     /// # Errors
     /// When nothing is there, or a file cannot be read.
@@ -53,6 +56,10 @@ impl ProjectFiles {
             files.read_schemas(&schemas)?;
         }
         files.udfs = find_beside(path, "udfs")?;
+        let absolute = path.canonicalize().map_err(|error| cannot_read(path, &error))?;
+        if let Some(found) = settings::find(&absolute) {
+            files.log = LogBackend::read(&found)?;
+        }
         Ok(files)
     }
 

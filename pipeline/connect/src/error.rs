@@ -65,6 +65,14 @@ pub enum ConnectError {
         /// What to do.
         hint: String,
     },
+    /// A cluster does not have a topic.
+    #[error("Fluvio at {cluster}: it has no topic '{topic}'\n  hint: fluvio topic create {topic}")]
+    NoTopic {
+        /// Where it is.
+        cluster: String,
+        /// The topic.
+        topic: String,
+    },
     /// Records that were to be read are gone.
     #[error(
         "partition {partition} of topic '{topic}' no longer has its records from offset {} up to {}: retention has overtaken this \

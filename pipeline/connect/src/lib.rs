@@ -15,6 +15,7 @@ mod in_order;
 mod lines;
 mod nexmark;
 mod pace;
+mod publish;
 mod sink;
 mod source;
 
@@ -28,5 +29,6 @@ pub use in_order::{InOrder, LineChunk, LineSource};
 pub use lines::Lines;
 pub use nexmark::{Nexmark, NexmarkSettings};
 pub(crate) use pace::Pace;
+pub use publish::{Event, Publish};
 pub use sink::{Recovered, STATE_BYTES_MAX, Sink};
 pub use source::{Chunk, Place, Polled, Source, SourceHealth};

@@ -55,6 +55,15 @@ impl<'a> Decoded<'a> {
         let partition = partition_of(topic, schema, &cells, scratch);
         Self { rules, record, cells, rest, id, content, partition }
     }
+
+    pub(crate) fn event_type(&self) -> &'a str {
+        &self.rules.topic.schema.records[self.record].event_type
+    }
+
+    /// Whose event it is, if its schema says so.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        self.rules.envelope.tenant.map(|_| text(&self.cells, self.rules.envelope.tenant))
+    }
 }
 
 impl<'a> Draft<'a> {
@@ -233,14 +242,14 @@ impl<'t> Outbox<'t> {
 }
 
 /// What becomes of an event.
-enum Verdict<'a> {
+pub(crate) enum Verdict<'a> {
     Accepted(Decoded<'a>),
     Duplicate,
     Refused(BadInput),
 }
 
 /// Decides about a good event, and remembers it when it is accepted.
-fn judge<'a>(event: Decoded<'a>, memory: &mut Memory) -> Result<Verdict<'a>, DoorError> {
+pub(crate) fn judge<'a>(event: Decoded<'a>, memory: &mut Memory) -> Result<Verdict<'a>, DoorError> {
     if let Some(unknown) = unknown_reference(&event, memory)? {
         return Ok(Verdict::Refused(unknown));
     }

@@ -9,46 +9,16 @@ use crate::rebuild::{remember, remember_values, replay};
 use crate::receipt::Receipt;
 use crate::rows::Rows;
 use crate::rules::{KeptUnder, Rules};
+use crate::submitted::{Intake, Submitted};
 use chalk_codec::LineFormat;
 use chalk_event::CommitSeq;
-use chalk_log::{Append, Appended, EventLog, LogError, Pending};
+use chalk_log::{Append, EventLog, Pending};
 use chalk_store::Storage;
 use std::collections::BTreeSet;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 /// One submit may have this many bytes; a client sends more in several.
 pub(crate) const SUBMIT_BYTES_MAX: usize = 32 << 20;
-/// Decided, and in its place in the log's order; await it for durability.
-#[derive(Debug)]
-pub struct Submitted {
-    receipt: Option<Receipt>,
-    pending: Pending,
-}
-
-impl Submitted {
-    /// Waits on the calling thread, which must not be one that runs async tasks.
-    ///
-    /// # Errors
-    /// When the events did not become durable.
-    pub fn wait(self) -> Result<Receipt, LogError> {
-        let appended = self.pending.wait()?;
-        Ok(Receipt { commit: appended.commit_seq, ..self.receipt.unwrap_or_default() })
-    }
-}
-
-impl Future for Submitted {
-    type Output = Result<Receipt, LogError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.pending).poll(context).map(|answer: Result<Appended, LogError>| {
-            let appended = answer?;
-            Ok(Receipt { commit: appended.commit_seq, ..self.receipt.take().unwrap_or_default() })
-        })
-    }
-}
 
 /// Reads the time, in nanoseconds since the Unix epoch.
 type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -149,7 +119,7 @@ impl Door {
     /// When it is too much at once, the log does not take it, or ids cannot be kept or looked up. Nothing was appended then. Bad
     /// events are no error: they are in the receipt.
     pub fn submit(&self, source: &str, text: &[u8]) -> Result<Submitted, DoorError> {
-        self.submit_with(source, text, None, &Append::default())
+        self.submit_with(source, 1, text, None, &Append::default())
     }
 
     /// As [`Door::submit`], for the lines of a table without envelope; `with` is appended in the same commit.
@@ -158,12 +128,13 @@ impl Door {
     /// As for [`Door::submit`]; and when a row cannot be read and the table is to stop then.
     #[expect(clippy::needless_pass_by_value, reason = "what is appended is given away")]
     pub fn submit_rows(&self, source: &str, text: &[u8], rows: &Rows, with: Append) -> Result<Submitted, DoorError> {
-        self.submit_with(source, text, Some(rows), &with)
+        self.submit_with(source, rows.first_line, text, Some(rows), &with)
     }
 
-    fn submit_with(
+    pub(crate) fn submit_with(
         &self,
         source: &str,
+        first_line: u64,
         text: &[u8],
         table: Option<&Rows>,
         with: &Append,
@@ -171,12 +142,8 @@ impl Door {
         if text.len() > SUBMIT_BYTES_MAX {
             return Err(DoorError::TooMuch { bytes: text.len(), limit: SUBMIT_BYTES_MAX });
         }
-        let first_line = table.map_or(1, |rows| rows.first_line);
         let topic = table.map(|rows| rows.topic);
-        let lines = || {
-            let lines = (first_line..).zip(text.split(|&byte| byte == b'\n'));
-            lines.filter(|(_, line)| !line.trim_ascii().is_empty())
-        };
+        let lines = || lines(first_line, text);
         let expanded = match table {
             Some(rows) if rows.format != LineFormat::Json => {
                 Some(lines().map(|(number, line)| (number, line, rows.format.events(line))).collect::<Vec<_>>())
@@ -207,7 +174,7 @@ impl Door {
                 None => 0,
             };
             if let Some((receipt, pending)) = self.append_decided(source, &rules, now, drafts, with)? {
-                return Ok(Submitted { receipt: Some(Receipt { dropped, ..receipt }), pending });
+                return Ok(Submitted::here(Receipt { dropped, ..receipt }, pending));
             }
         }
     }
@@ -249,7 +216,7 @@ impl Door {
     }
 
     /// The memory, once there is room in it.
-    fn room(&self) -> Result<MutexGuard<'_, Memory>, DoorError> {
+    pub(crate) fn room(&self) -> Result<MutexGuard<'_, Memory>, DoorError> {
         let memory = self.shared.memory();
         if memory.is_full() { self.freeze(memory) } else { Ok(memory) }
     }
@@ -261,7 +228,7 @@ impl Door {
     }
 
     /// Lets the memory go by new rules: values that fields point at only now are read from the log.
-    fn follow(&self, memory: &mut Memory, rules: &Arc<Rules>) -> Result<(), DoorError> {
+    pub(crate) fn follow(&self, memory: &mut Memory, rules: &Arc<Rules>) -> Result<(), DoorError> {
         if Arc::ptr_eq(&memory.rules, rules) {
             return Ok(());
         }
@@ -300,6 +267,12 @@ impl Door {
     }
 }
 
+impl Intake for Door {
+    fn submit(&self, source: &str, text: &[u8]) -> Result<Submitted, DoorError> {
+        Self::submit(self, source, text)
+    }
+}
+
 impl Drop for Door {
     /// Writes what is worth it; the keeper then ends what goes on in the background.
     fn drop(&mut self) {
@@ -312,6 +285,12 @@ impl Drop for Door {
             let _ = self.flush();
         }
     }
+}
+
+/// Lines with their numbers, but for empty ones.
+pub(crate) fn lines(first_line: u64, text: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let lines = (first_line..).zip(text.split(|&byte| byte == b'\n'));
+    lines.filter(|(_, line)| !line.trim_ascii().is_empty())
 }
 
 /// Decides about all drafts.

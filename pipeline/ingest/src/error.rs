@@ -60,6 +60,14 @@ pub enum DoorError {
         /// The topic.
         topic: String,
     },
+    /// The place that events go through first does not take them.
+    #[error("{0}")]
+    Elsewhere(String),
+    /// Nobody takes events any more.
+    #[error(
+        "it is being stopped: whether these events were taken is not known\n  hint: send them again; those that were are duplicates then"
+    )]
+    Closed,
     /// The query that fills a topic does not give what an event needs.
     #[error("topic '{topic}': {message}")]
     Shape {

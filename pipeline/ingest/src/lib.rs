@@ -26,17 +26,21 @@ mod error;
 mod identity;
 mod keeper;
 mod memory;
+mod preview;
 mod rebuild;
 mod receipt;
 mod rows;
 mod rules;
+mod submitted;
 #[cfg(test)]
 mod tests;
 mod times;
 
-pub use door::{Door, DoorOptions, Submitted};
+pub use door::{Door, DoorOptions};
 pub use error::DoorError;
 pub use identity::event_id;
 pub use keeper::reads_after;
+pub use preview::{Preview, Previewed};
 pub use receipt::{Receipt, Refused};
 pub use rows::{BadData, Rows};
+pub use submitted::{Intake, Submitted};

@@ -8,6 +8,14 @@ use chalk_operators::OperatorError;
 use chalk_store::runs::RunError;
 use chalk_view::ViewError;
 
+impl RuntimeError {
+    /// Whether a cluster has no topic of that name.
+    #[must_use]
+    pub fn is_no_topic(&self) -> bool {
+        matches!(self, Self::Connect(ConnectError::NoTopic { .. }))
+    }
+}
+
 /// A pipeline stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {

@@ -1,6 +1,7 @@
 //! Sources outside the log: what they are opened as, and what their lines are.
 
 use crate::containers::ParquetSource;
+use crate::elsewhere::Elsewhere;
 use crate::error::RuntimeError;
 use crate::pipeline::Options;
 use crate::reading::place;
@@ -10,10 +11,11 @@ use chalk_connect::{
     FileSource, FolderSource, Impulse, ImpulseSettings, InOrder, Nexmark, NexmarkSettings, Place, files_of,
 };
 use chalk_graph::Source;
-use chalk_graph::options::{BadData, Format, SourceOptions};
+use chalk_graph::options::{BadData, FluvioOptions, Format, SourceOptions};
 use chalk_ingest::Rows;
 use chalk_log::EventLog;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the lines of a table without envelope are.
@@ -90,6 +92,36 @@ pub(crate) fn open_source(
         SourceOptions::Fluvio(_) => return Err(RuntimeError::NotInThisBuild("fluvio")),
     };
     Ok((opened, None))
+}
+
+/// The Fluvio topic that a project's events go through, made if it is not there, and those that derived events are written to.
+///
+/// # Errors
+/// When this build has no Fluvio, or the cluster cannot be reached.
+#[cfg_attr(not(feature = "fluvio"), expect(unused_variables, reason = "a build without Fluvio"))]
+pub fn log_elsewhere(
+    fluvio: &FluvioOptions,
+    partitions: u32,
+    derived: &[String],
+    directory: &Path,
+    log: &dyn EventLog,
+) -> Result<Elsewhere, RuntimeError> {
+    #[cfg(feature = "fluvio")]
+    return crate::fluvio::log(fluvio, partitions, derived, directory, log);
+    #[cfg(not(feature = "fluvio"))]
+    Err(RuntimeError::NotInThisBuild("fluvio"))
+}
+
+/// What a Fluvio topic has, in words.
+///
+/// # Errors
+/// When this build has no Fluvio, the cluster cannot be reached, or there is no such topic.
+#[cfg_attr(not(feature = "fluvio"), expect(unused_variables, reason = "a build without Fluvio"))]
+pub fn look_at_topic(fluvio: &FluvioOptions, directory: &Path) -> Result<String, RuntimeError> {
+    #[cfg(feature = "fluvio")]
+    return crate::fluvio::look_at(fluvio, directory);
+    #[cfg(not(feature = "fluvio"))]
+    Err(RuntimeError::NotInThisBuild("fluvio"))
 }
 
 /// Nanoseconds since 1970: when a made-up source begins, which its first position keeps.

@@ -9,12 +9,14 @@ use crate::cold::{ColdTier, ColdViews, Scratch, StateMemory};
 use crate::committer::{Committer, Target};
 use crate::dataflow::Dataflow;
 use crate::delivery::{Courier, Delivery};
+use crate::elsewhere::{Elsewhere, Through};
 use crate::engine::{CheckpointTimes, Engine, Stop};
 use crate::error::RuntimeError;
 use crate::inputs::{open_source, rows_of};
 use crate::journal::ViewJournal;
 use crate::parquet::parquet_of_lines;
-use crate::reading::{Reader, Wish};
+use crate::reached::Reached;
+use crate::reading::{self, Reader, Wish};
 use crate::recorded::{Functions, Progress, Stages, ring, start_stages};
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
@@ -23,7 +25,7 @@ use chalk_connect::{ConnectError, DirectorySink, FileSink, Lines, Recovered, Sin
 use chalk_event::{CommitSeq, Epoch};
 use chalk_graph::options::{Format, RollingPolicy};
 use chalk_graph::{Encoding, Graph, NodeId, NodeKind, SinkTarget};
-use chalk_ingest::Door;
+use chalk_ingest::{Door, Intake};
 use chalk_log::EventLog;
 use chalk_store::runs::RunError;
 use chalk_view::{Publisher, Snapshot, ViewRows};
@@ -165,6 +167,27 @@ impl Handle {
         let mut snapshots = self.snapshots.clone();
         snapshots.wait_for(|snapshot| snapshot.epoch >= drained).await.map_err(|_| self.stopped())?;
         self.caught_up().await
+    }
+
+    /// Has clients' events go to a topic elsewhere first: what comes back from there is in the log, and what others bring there, too.
+    ///
+    /// # Errors
+    /// When threads cannot be started.
+    pub fn take_through(&self, elsewhere: Elsewhere, door: &Arc<Door>) -> Result<Arc<dyn Intake>, RuntimeError> {
+        let Elsewhere { name, source, publish } = elsewhere;
+        let places = reading::places(&door.log().journal(), &name);
+        let reached = Arc::new(Reached::new(&places));
+        let reader = Reader {
+            source,
+            table: name,
+            partitions: Some(places),
+            lines: reading::Lines::Events(Arc::clone(&reached)),
+            door: Arc::clone(door),
+            stats: Arc::clone(&self.stats),
+        };
+        let wish = Arc::clone(&self.reading);
+        lock(&self.readers).push((None, spawn("source", &self.failure, move || reader.run(&wish))?));
+        Ok(Arc::new(Through::start(publish, Arc::clone(door), reached)?))
     }
 
     fn stopped(&self) -> RuntimeError {
@@ -322,7 +345,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
             let (opened, partitions) = open_source(source, given, options, &journal)?;
             let (rows, table) = (rows_of(source, &*log)?, source.table.clone());
             let (door, stats) = (Arc::clone(door), Arc::clone(&stats));
-            let reader = Reader { source: opened, table, partitions, rows, door, stats };
+            let reader = Reader { source: opened, table, partitions, lines: reading::Lines::Rows(rows), door, stats };
             let wish = Arc::clone(&reading);
             let endless = (!given.is_bounded()).then(|| source.table.clone());
             readers.push((endless, spawn("source", &failure, move || reader.run(&wish))?));

@@ -8,6 +8,7 @@
 //! with partitions, under `table/partition` for each.
 
 use crate::error::RuntimeError;
+use crate::reached::Reached;
 use crate::stats::Stats;
 use chalk_catalog::{ControlEvent, Journal};
 use chalk_connect::{Chunk, Place, Polled, Source};
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 /// So long a poll waits, and so long a reader takes to notice that it is to stop.
 const POLL: Duration = Duration::from_millis(100);
+/// While a chunk becomes durable, the next is worth so much of a wait, and no more: somebody may wait to hear of the first.
+const POLL_MEANWHILE: Duration = Duration::from_millis(1);
 
 const DRAIN: u8 = 1;
 const STOP: u8 = 2;
@@ -51,7 +54,6 @@ pub(crate) fn place(journal: &Journal, table: &str) -> Place {
 }
 
 /// How far a source with partitions is, by partition.
-#[cfg(any(test, feature = "fluvio"))]
 pub(crate) fn places(journal: &Journal, table: &str) -> BTreeMap<u32, Place> {
     let of_table = journal.sources.iter().filter_map(|(name, read)| {
         let partition = name.strip_prefix(table)?.strip_prefix('/')?.parse().ok()?;
@@ -60,14 +62,21 @@ pub(crate) fn places(journal: &Journal, table: &str) -> BTreeMap<u32, Place> {
     of_table.collect()
 }
 
+/// What a source's lines are.
+pub(crate) enum Lines {
+    /// Rows of its table.
+    Rows(Rows),
+    /// Events, that say themselves of which topic they are; whoever has brought them there waits until they are here.
+    Events(Arc<Reached>),
+}
+
 /// Reads a source into its table's topic.
 pub(crate) struct Reader {
     pub(crate) source: Box<dyn Source>,
     pub(crate) table: String,
     /// How far the source's partitions are; `None` when it has none.
     pub(crate) partitions: Option<BTreeMap<u32, Place>>,
-    /// What its lines are.
-    pub(crate) rows: Rows,
+    pub(crate) lines: Lines,
     pub(crate) door: Arc<Door>,
     pub(crate) stats: Arc<Stats>,
 }
@@ -78,7 +87,7 @@ impl Reader {
     /// # Errors
     /// When the source or the log fails. What was appended stays.
     pub(crate) fn run(mut self, wish: &Wish) -> Result<(), RuntimeError> {
-        let mut pending: Option<Submitted> = None;
+        let mut pending: Option<OnItsWay> = None;
         let mut draining = false;
         loop {
             match wish.now() {
@@ -89,10 +98,13 @@ impl Reader {
                 }
                 _ => {}
             }
-            let polled = self.source.poll(POLL)?;
+            let polled = self.source.poll(if pending.is_some() { POLL_MEANWHILE } else { POLL })?;
             self.stats.source(&self.table, self.source.health());
             let submitted = match polled {
-                Polled::Chunk(chunk) => Some(self.append(&chunk)?),
+                Polled::Chunk(chunk) => {
+                    let submitted = self.append(&chunk)?;
+                    Some(OnItsWay { submitted, partition: chunk.partition, position: chunk.position })
+                }
                 Polled::Nothing => None,
                 Polled::End => break,
             };
@@ -118,15 +130,38 @@ impl Reader {
         };
         let read = ControlEvent::SourceRead { table: table.clone(), position: chunk.position, lines };
         let with = Append { frames: vec![self.door.log().control_frame(&read)?] };
-        let rows = Rows { first_line: chunk.first, ..self.rows.clone() };
-        Ok(self.door.submit_rows(&table, &chunk.bytes, &rows, with)?)
+        Ok(match &self.lines {
+            Lines::Rows(rows) => {
+                let rows = Rows { first_line: chunk.first, ..rows.clone() };
+                self.door.submit_rows(&table, &chunk.bytes, &rows, with)?
+            }
+            Lines::Events(_) => self.door.submit_from(&table, chunk.first, &chunk.bytes, &with)?,
+        })
     }
 
     /// Waits until a chunk is durable.
-    fn settle(&self, chunk: Submitted) -> Result<(), RuntimeError> {
-        let receipt = chunk.wait()?;
+    fn settle(&self, chunk: OnItsWay) -> Result<(), RuntimeError> {
+        let receipt = chunk.submitted.wait()?;
         self.stats.dropped.fetch_add(receipt.dropped, Ordering::Relaxed);
+        if let Lines::Events(reached) = &self.lines {
+            reached.set(chunk.partition, chunk.position);
+        }
         Ok(())
+    }
+}
+
+/// A chunk that is being made durable.
+struct OnItsWay {
+    submitted: Submitted,
+    partition: u32,
+    position: u64,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Lines::Events(reached) = &self.lines {
+            reached.end();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::queries::Queries;
-use chalk_ingest::Door;
+use chalk_ingest::{Door, Intake};
 use chalk_runtime::{Handle, Status};
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub struct PipelineReport {
 pub struct App {
     pub(crate) queries: Arc<Queries>,
     pub(crate) door: Arc<Door>,
+    /// How clients' events come to the door.
+    pub(crate) intake: Arc<dyn Intake>,
     pub(crate) report: Arc<dyn Fn() -> Option<PipelineReport> + Send + Sync>,
     /// Nanoseconds since the Unix epoch.
     pub(crate) clock: Arc<dyn Fn() -> i64 + Send + Sync>,
@@ -47,6 +49,13 @@ impl App {
         report: Arc<dyn Fn() -> Option<PipelineReport> + Send + Sync>,
         clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     ) -> Self {
-        Self { queries: Arc::new(queries), door, report, clock, metrics: Arc::default() }
+        let intake = Arc::clone(&door) as _;
+        Self { queries: Arc::new(queries), door, intake, report, clock, metrics: Arc::default() }
+    }
+
+    /// The same, with clients' events coming to the door by another way.
+    #[must_use]
+    pub fn taking_from(self, intake: Arc<dyn Intake>) -> Self {
+        Self { intake, ..self }
     }
 }

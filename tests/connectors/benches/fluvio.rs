@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "figures are printed")]
 
 use chalk_connect::fluvio::{
-    Access, Begin, Compression, FluvioSink, FluvioSource, Lost, SinkSettings, SourceSettings, Timing, Tls, create_topic,
+    Access, Begin, Compression, FluvioSink, FluvioSource, Lost, SinkSettings, SourceSettings, Timing, Tls, ensure_topic,
 };
 use chalk_connect::{Polled, Sink, Source};
 use chalk_connector_tests::fluvio_peer::Cluster;
@@ -73,7 +73,7 @@ fn figures(endpoint: &str, count: u64) {
             [("out, bare client", Way::Bare), ("out, sink", Way::Sink(false)), ("out, sink with ids", Way::Sink(true))];
         for (number, (name, way)) in ways.into_iter().enumerate() {
             let topic = format!("out-{round}-{number}");
-            create_topic(&access(endpoint), &topic, PARTITIONS, Duration::from_secs(30)).expect("a topic");
+            ensure_topic(&access(endpoint), &topic, PARTITIONS, Duration::from_secs(30)).expect("a topic");
             let lines: Vec<String> = (0..count / 4).map(record).collect();
             let work = || match way {
                 Way::Bare => out_bare(endpoint, &topic, &lines),

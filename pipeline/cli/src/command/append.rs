@@ -35,7 +35,7 @@ impl Append {
                 File::open(&self.file).map_err(|error| CliError::other(format!("cannot open {name}: {error}")))?;
             Box::new(BufReader::new(file))
         };
-        let client = Client::find(&self.data.data, || ProjectFiles::read(&self.project))?;
+        let client = Client::to_append(&self.data.data, || ProjectFiles::read(&self.project))?;
         let mut counts = Counts::default();
         let mut first_line = 1;
         loop {

@@ -23,13 +23,24 @@ pub(crate) struct Demo {
     /// The pipelines to run: a .sql file or a directory of them.
     #[arg(long, value_name = "PATH", default_value = "sql")]
     project: PathBuf,
+    /// Where events go first: into the data directory's log, or through a topic of a Fluvio cluster.
+    #[arg(long, value_name = "BACKEND", value_parser = ["embedded", "fluvio"], default_value = "embedded")]
+    log: String,
+    /// With --log fluvio: host:port of the cluster [default: as the current profile says].
+    #[arg(long, value_name = "HOST:PORT", requires = "log")]
+    endpoint: Option<String>,
     #[command(flatten)]
     ports: Ports,
 }
 
 impl Demo {
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
-        let config = demo::Config { events: self.events, seed: self.seed, project: self.project };
+        let config = demo::Config {
+            events: self.events,
+            seed: self.seed,
+            project: self.project,
+            fluvio: (self.log == "fluvio").then_some(demo::OnFluvio { endpoint: self.endpoint }),
+        };
         let directory = demo::Directory::prepare(self.data.as_deref(), &config.school())?;
         let good = demo::run(&config, &directory, self.exit, self.ports)?;
         Ok(if good { Outcome::Done } else { Outcome::Refused })

@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub(crate) mod append;
+pub(crate) mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod demo;
 pub(crate) mod explain;

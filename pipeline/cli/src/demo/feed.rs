@@ -6,7 +6,7 @@ use crate::node::Node;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use chalk_homework::{Event, Expect, School, Sent, Tally};
-use chalk_ingest::{Door, Receipt, Submitted};
+use chalk_ingest::{DoorError, Receipt, Submitted};
 use chalk_view::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -137,9 +137,9 @@ pub fn feed(
     let mut lines = String::new();
     let mut count = fed.take_up(&mut school, &InLog::of(node, runtime)?)?;
     show(Progress { events: count });
-    let send = |lines: &mut String, door: &Door| -> Result<(), CliError> {
+    let send = |lines: &mut String| -> Result<(), CliError> {
         let at = Instant::now();
-        let submitted = door.submit(SOURCE, lines.as_bytes())?;
+        let submitted = node.intake.submit(SOURCE, lines.as_bytes())?;
         lines.clear();
         // The receiver ends only when an append or the pipeline failed, which is found when it is joined.
         let _ = in_flight.send(InFlight { submitted, at });
@@ -153,19 +153,18 @@ pub fn feed(
         fed.make(sent);
         count += 1;
         if count % BATCH_EVENTS == 0 {
-            send(&mut lines, &node.door)?;
+            send(&mut lines)?;
             show(Progress { events: count });
         }
     }
     if !lines.is_empty() {
-        send(&mut lines, &node.door)?;
+        send(&mut lines)?;
     }
     drop(in_flight);
     show(Progress { events: count });
     runtime.block_on(node.pipeline.caught_up())?;
     fed.elapsed = started.elapsed();
-    let (receipts, latencies) =
-        waiter.join().map_err(|_| CliError::other("waiting for appends failed"))?.map_err(CliError::Log)?;
+    let (receipts, latencies) = waiter.join().map_err(|_| CliError::other("waiting for appends failed"))??;
     fed.latencies = latencies;
     for receipt in receipts {
         fed.duplicates += receipt.duplicates;
@@ -183,7 +182,7 @@ pub fn feed(
 fn wait_for_appends(
     appends: &Receiver<InFlight>,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
-) -> Result<(Vec<Receipt>, Vec<Duration>), chalk_log::LogError> {
+) -> Result<(Vec<Receipt>, Vec<Duration>), DoorError> {
     let (mut receipts, mut latencies) = (Vec::new(), Vec::new());
     while let Ok(append) = appends.recv() {
         let receipt = append.submitted.wait()?;

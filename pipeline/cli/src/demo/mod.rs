@@ -13,10 +13,12 @@ pub use made::MadeBySchool;
 pub use summary::Summary;
 
 use crate::error::CliError;
-use crate::node::Node;
+use crate::node::{Node, system_clock};
 use crate::project::ProjectFiles;
 use crate::serving::{self, Ports, tokio_runtime};
+use crate::settings::LogBackend;
 use crate::verify::verify;
+use chalk_graph::options::Given;
 use chalk_homework::SchoolConfig;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,35 @@ pub struct Config {
     pub seed: u64,
     /// The pipelines to run.
     pub project: PathBuf,
+    /// Through which cluster the events go, if through any.
+    pub fluvio: Option<OnFluvio>,
+}
+
+/// A Fluvio cluster.
+#[derive(Clone, Debug)]
+pub struct OnFluvio {
+    /// `host:port`; `None` as the current profile says.
+    pub endpoint: Option<String>,
+}
+
+impl OnFluvio {
+    /// A log in a topic of its own, which the data directory keeps the name of.
+    fn log(&self, directory: &Path) -> Result<LogBackend, CliError> {
+        let path = directory.join("topic-of-the-demo");
+        let cannot = |error: std::io::Error| CliError::other(format!("cannot use {}: {error}", path.display()));
+        let topic = match fs::read_to_string(&path) {
+            Ok(topic) => topic,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let topic = format!("chalk-demo-{}", system_clock()() / 1_000_000);
+                fs::write(&path, &topic).map_err(cannot)?;
+                topic
+            }
+            Err(error) => return Err(cannot(error)),
+        };
+        let mut given = Given::from([("topic".to_owned(), topic)]);
+        given.extend(self.endpoint.clone().map(|endpoint| ("endpoint".to_owned(), endpoint)));
+        LogBackend::fluvio(given, 1).map_err(CliError::other)
+    }
 }
 
 impl Config {
@@ -91,7 +122,10 @@ impl Directory {
 /// Runs the demo; gives whether everything was as it should be.
 pub(crate) fn run(config: &Config, directory: &Directory, exit: bool, ports: Ports) -> Result<bool, CliError> {
     let started = Instant::now();
-    let files = ProjectFiles::read(&config.project)?;
+    let mut files = ProjectFiles::read(&config.project)?;
+    if let Some(fluvio) = &config.fluvio {
+        files.log = fluvio.log(directory.path())?;
+    }
     let runtime = tokio_runtime()?;
     let mut node = Node::open(&files, directory.path(), "demo")?;
     runtime.block_on(node.pipeline.caught_up())?;

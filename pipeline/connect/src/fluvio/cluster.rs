@@ -42,7 +42,7 @@ impl Trouble {
                 let hint = "is its SC listening there, and an SPU online (fluvio cluster spu list)? With TLS, are both sides of one mind?";
                 (what, hint.to_owned())
             }
-            Self::NoTopic(topic) => (format!("it has no topic '{topic}'"), format!("fluvio topic create {topic}")),
+            Self::NoTopic(topic) => return ConnectError::NoTopic { cluster: access.to_string(), topic },
             Self::Settings(what) => (what, "see the table's options endpoint, profile and tls".to_owned()),
         };
         ConnectError::Fluvio { cluster: access.to_string(), what, hint }

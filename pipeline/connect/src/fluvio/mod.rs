@@ -5,10 +5,12 @@
 
 mod cluster;
 mod follow;
+mod producer;
 mod record;
 mod sink;
 mod source;
 
+pub use producer::{Producer, ProducerSettings, Record};
 pub use sink::{Compression, FluvioSink, SinkSettings};
 pub use source::{Begin, FluvioSource, Lost, SourceSettings, Timing};
 
@@ -72,14 +74,17 @@ pub fn look(access: &Access, topic: &str, within: Duration) -> Result<TopicRepor
     .map_err(|trouble| trouble.into_error(access))
 }
 
-/// Makes a topic.
+/// Makes a topic, unless it is there.
 ///
 /// # Errors
 /// When the cluster cannot be reached in time, or does not make it.
-pub fn create_topic(access: &Access, topic: &str, partitions: u32, within: Duration) -> Result<(), ConnectError> {
+pub fn ensure_topic(access: &Access, topic: &str, partitions: u32, within: Duration) -> Result<(), ConnectError> {
     let made = async {
         let cluster = cluster::Cluster::connect(access, within).await?;
-        cluster.create(topic, partitions).await
+        match cluster.offsets(topic).await {
+            Err(cluster::Trouble::NoTopic(_)) => cluster.create(topic, partitions).await,
+            found => found.map(drop),
+        }
     };
     cluster::blocking(within, made).map_err(|trouble| trouble.into_error(access))
 }

@@ -66,7 +66,7 @@ fn rows_and_positions_are_in_one_commit() {
         source,
         table: "rows".to_owned(),
         partitions,
-        rows: Rows::of(topic, 1),
+        lines: Lines::Rows(Rows::of(topic, 1)),
         door: Arc::clone(&door),
         stats: Arc::clone(&stats),
     };
@@ -88,7 +88,7 @@ fn a_reader_stops_when_it_is_to() {
     let (door, topic) = log();
     let stats = Arc::new(Stats::default());
     let (table, source) = ("rows".to_owned(), Box::new(Script::default()));
-    let reader = Reader { source, table, partitions: None, rows: Rows::of(topic, 1), door, stats };
+    let reader = Reader { source, table, partitions: None, lines: Lines::Rows(Rows::of(topic, 1)), door, stats };
     let wish = Wish::default();
     wish.stop();
     wish.drain();

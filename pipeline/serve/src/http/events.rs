@@ -20,11 +20,11 @@ const REFUSED_MAX: usize = 10_000;
 
 pub(super) async fn events(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
     let body = body_of(request).await?;
-    let door = Arc::clone(&app.door);
+    let intake = Arc::clone(&app.intake);
     // Decoding takes time, and the log's queue may be full: not on a thread that runs async tasks.
-    let submitted = tokio::task::spawn_blocking(move || door.submit("http", &body)).await;
+    let submitted = tokio::task::spawn_blocking(move || intake.submit("http", &body)).await;
     let submitted = submitted.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let receipt = submitted.map_err(|error| refusal(&error))?.await.map_err(|error| refusal(&error.into()))?;
+    let receipt = submitted.map_err(|error| refusal(&error))?.await.map_err(|error| refusal(&error))?;
     app.metrics.received(&receipt);
     let status = if receipt.refused.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     Ok((status, Json(told(&receipt))).into_response())
@@ -54,7 +54,11 @@ fn refused(Refused { line, bad }: &Refused) -> Value {
 pub(super) fn refusal(error: &DoorError) -> Refusal {
     let status = match error {
         DoorError::TooMuch { .. } | DoorError::Log(LogError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-        DoorError::Log(_) | DoorError::IdsUnreadable(_) | DoorError::IdsNotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
+        DoorError::Log(_)
+        | DoorError::IdsUnreadable(_)
+        | DoorError::IdsNotKept(_)
+        | DoorError::Elsewhere(_)
+        | DoorError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         DoorError::BadRow { .. } => StatusCode::BAD_REQUEST,
         DoorError::Rows { .. } | DoorError::Retraction { .. } | DoorError::Shape { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR

@@ -2,7 +2,7 @@
 
 use crate::bare;
 use crate::peers::{Simulated, TOPIC, source_settings};
-use chalk_connect::fluvio::{create_topic, look};
+use chalk_connect::fluvio::{ensure_topic, look};
 use chalk_connector_tests::sources::{SourcePeer, records};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn topics_are_created() {
     let peer = Simulated::new();
     assert_eq!(peer.partitions(), 2);
     let access = source_settings(peer.cluster.endpoint(), TOPIC).access;
-    create_topic(&access, "another", 3, Duration::from_secs(20)).expect("a topic");
+    ensure_topic(&access, "another", 3, Duration::from_secs(20)).expect("a topic");
     let report = look(&access, "another", Duration::from_secs(20)).expect("the topic");
     assert_eq!(report.partitions.len(), 3);
 }

@@ -146,9 +146,9 @@ impl Real {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
         let topic = format!("chalk-test-{}", now.as_nanos());
         let settings = source_settings(endpoint, &topic);
-        chalk_connect::fluvio::create_topic(&settings.access, &topic, 3, Duration::from_secs(60)).expect("a topic");
+        chalk_connect::fluvio::ensure_topic(&settings.access, &topic, 3, Duration::from_secs(60)).expect("a topic");
         let rows = format!("{topic}-rows");
-        chalk_connect::fluvio::create_topic(&settings.access, &rows, 1, Duration::from_secs(60)).expect("a topic");
+        chalk_connect::fluvio::ensure_topic(&settings.access, &rows, 1, Duration::from_secs(60)).expect("a topic");
         Self { endpoint: endpoint.to_owned(), topic }
     }
 }
