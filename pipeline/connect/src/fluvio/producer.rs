@@ -38,7 +38,7 @@ pub struct ProducerSettings {
 
 /// A record to be written. Records with one key are in one partition, in order.
 pub struct Record {
-    key: RecordKey,
+    key: Option<RecordData>,
     value: RecordData,
 }
 
@@ -46,7 +46,7 @@ impl Record {
     /// A record.
     #[must_use]
     pub fn new(key: Option<String>, value: Vec<u8>) -> Self {
-        Self { key: key.map_or(RecordKey::NULL, RecordKey::from), value: value.into() }
+        Self { key: key.map(RecordData::from), value: value.into() }
     }
 }
 
@@ -168,7 +168,8 @@ async fn send(
 ) -> Result<BTreeMap<u32, u64>, Trouble> {
     let mut outcomes = Vec::with_capacity(records.len());
     for Record { key, value } in records {
-        let sent = producer.send(key.clone(), value.clone()).await.map_err(|error| {
+        let key = key.clone().map_or(RecordKey::NULL, RecordKey::from);
+        let sent = producer.send(key, value.clone()).await.map_err(|error| {
             if let Some(ProducerError::RecordTooLarge(bytes, _)) = error.downcast_ref() {
                 *too_large = Some(*bytes);
             }
