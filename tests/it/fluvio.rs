@@ -105,7 +105,7 @@ fn school(endpoint: &str) -> Folder {
 
 /// What `chalk generate` makes: events of a school, some of them duplicates or refused.
 fn generated(folder: &Folder) -> String {
-    folder.chalk(&["generate", "--events", "3000", "--seed", "5"]).done()
+    folder.chalk(&["generate", "homework", "--events", "3000", "--seed", "5"]).done()
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn events_of_a_project_go_through_the_cluster_and_come_back_in_their_order() {
 
     // What others write is read, too; derived events are on the cluster as well.
     let other = Folder::of_homework();
-    let more = other.chalk(&["generate", "--events", "4000", "--seed", "5"]).done();
+    let more = other.chalk(&["generate", "homework", "--events", "4000", "--seed", "5"]).done();
     let more: Vec<Vec<u8>> = more.lines().map(|line| line.as_bytes().to_vec()).collect();
     cluster.add("school", 0, &more, 100);
     let drained = folder.chalk(&["run", "--drain", "--data", "chalk-data"]);

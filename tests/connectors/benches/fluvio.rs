@@ -4,9 +4,10 @@
 #![expect(clippy::print_stdout, reason = "figures are printed")]
 
 use chalk_connect::fluvio::{
-    Access, Begin, Compression, FluvioSink, FluvioSource, Lost, SinkSettings, SourceSettings, Timing, Tls, ensure_topic,
+    Access, Begin, Compression, FluvioSink, FluvioSource, Lost, Producer, ProducerSettings, Record, SinkSettings,
+    SourceSettings, Timing, Tls, ensure_topic,
 };
-use chalk_connect::{Polled, Sink, Source};
+use chalk_connect::{Place, Polled, Sink, Source};
 use chalk_connector_tests::fluvio_peer::Cluster;
 use chalk_event::Epoch;
 use fluvio::consumer::{ConsumerConfigExtBuilder, RetryMode};
@@ -14,7 +15,7 @@ use fluvio::{Fluvio, FluvioClusterConfig, Offset, RecordKey, TopicProducerConfig
 use fluvio_future::task::run_block_on;
 use futures::StreamExt;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ const FETCH_BYTES: i32 = 64 << 20;
 /// Lines are given to a sink in epochs of about so many bytes.
 const EPOCH_BYTES: usize = 4 << 20;
 const ROUNDS: usize = 3;
+/// So many records are timed.
+const TIMED: u64 = 50_000;
 
 fn record(n: u64) -> String {
     format!("{{\"n\":{n:08},\"student_id\":\"s{:05}\",\"text\":\"{:0>130}\"}}", n % 30_000, n)
@@ -40,15 +43,23 @@ fn main() {
     let mut peer = Command::new(program);
     peer.args(["peer", &count.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut peer = peer.spawn().expect("this program starts");
+    let mut said = BufReader::new(peer.stdout.take().expect("a pipe"));
     let mut endpoint = String::new();
-    BufReader::new(peer.stdout.take().expect("a pipe")).read_line(&mut endpoint).expect("where it listens");
-    figures(endpoint.trim(), count);
+    said.read_line(&mut endpoint).expect("where it listens");
+    let endpoint = endpoint.trim();
+    let restart = || {
+        let told = peer.stdin.as_mut().expect("a pipe");
+        told.write_all(b"restart\n").and_then(|()| told.flush()).expect("it listens");
+        said.read_line(&mut String::new()).expect("it says when it is back");
+    };
+    latency(endpoint, restart);
+    figures(endpoint, count);
     drop(peer.stdin.take());
     // Whatever it says at its end is of no interest.
     let _ = peer.wait();
 }
 
-/// A cluster with records, until its input ends.
+/// A cluster with records, until its input ends; each line of it has the SPU go away and come back.
 fn peer(count: u64) {
     let cluster = Cluster::start().expect("a port");
     cluster.create_topic(TOPIC, PARTITIONS);
@@ -58,8 +69,92 @@ fn peer(count: u64) {
         cluster.add(TOPIC, partition, &records, 90);
     }
     println!("{}", cluster.endpoint());
-    // It is ended by an end of its input.
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    for _ in std::io::stdin().lines() {
+        cluster.restart().expect("a port");
+        println!("restarted");
+    }
+}
+
+/// From before a record is produced to when a source has given it, open loop; and from a restart of the cluster to the first record after it.
+fn latency(endpoint: &str, restart: impl FnOnce()) {
+    let topic = "latency".to_owned();
+    ensure_topic(&access(endpoint), &topic, 1, Duration::from_secs(30)).expect("a topic");
+    let settings = ProducerSettings {
+        access: access(endpoint),
+        topic: topic.clone(),
+        compression: Compression::None,
+        batch_bytes: 256 << 10,
+        timing: Timing::default(),
+    };
+    let mut producer = Producer::new(settings);
+    producer.connect().expect("the cluster is there");
+    let began = Instant::now();
+    let reading = {
+        let (endpoint, topic) = (endpoint.to_owned(), topic.clone());
+        std::thread::spawn(move || came(&endpoint, &topic, began))
+    };
+    let mut sent = 0;
+    while sent < TIMED {
+        let due = u64::try_from(began.elapsed().as_micros()).expect("minutes") / 100;
+        let due = due.min(TIMED);
+        if due == sent {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        // Each was due a tenth of a millisecond after the one before.
+        let records: Vec<Record> = (sent..due).map(|n| Record::new(None, record(n).into_bytes())).collect();
+        producer.produce(&records).expect("it takes them");
+        sent = due;
+    }
+    let mut late: Vec<Duration> = reading.join().expect("it reads");
+    late.sort_unstable();
+    let at = |permille: usize| late[(late.len() - 1) * permille / 1000].as_secs_f64() * 1000.0;
+    println!(
+        "{TIMED} records at 10,000/s, from when each was due until it was read: p50 {:.1} ms, p99 {:.1} ms",
+        at(500),
+        at(990)
+    );
+
+    let mut source = source(endpoint, &topic, TIMED);
+    while source.poll(Duration::from_millis(50)).expect("the source goes on") != Polled::Nothing {}
+    restart();
+    let began = Instant::now();
+    producer.produce(&[Record::new(None, record(0).into_bytes())]).expect("it takes it");
+    let taken = began.elapsed();
+    while source.poll(Duration::from_millis(50)).expect("the source goes on") == Polled::Nothing {}
+    println!(
+        "after a restart of the cluster a record is taken within {:.2} s, and read within {:.2} s",
+        taken.as_secs_f64(),
+        began.elapsed().as_secs_f64()
+    );
+}
+
+/// How late each record came.
+fn came(endpoint: &str, topic: &str, began: Instant) -> Vec<Duration> {
+    let mut source = source(endpoint, topic, 0);
+    let mut late = Vec::new();
+    while (late.len() as u64) < TIMED {
+        if let Polled::Chunk(chunk) = source.poll(Duration::from_millis(100)).expect("the source goes on") {
+            let now = began.elapsed();
+            let due = |n: usize| Duration::from_micros(100 * n as u64);
+            late.extend((late.len()..).take(chunk.records as usize).map(|n| now.saturating_sub(due(n))));
+        }
+    }
+    late
+}
+
+fn source(endpoint: &str, topic: &str, position: u64) -> FluvioSource {
+    let settings = SourceSettings {
+        access: access(endpoint),
+        topic: topic.to_owned(),
+        begin: Begin::Earliest,
+        lost: Lost::Stop,
+        fetch_bytes: FETCH_BYTES,
+        timing: Timing::default(),
+    };
+    let places = BTreeMap::from([(0, Place { position, records: position })]);
+    let places = if position == 0 { BTreeMap::new() } else { places };
+    FluvioSource::open(settings, &places).expect("the cluster is there")
 }
 
 fn figures(endpoint: &str, count: u64) {
@@ -138,15 +233,7 @@ fn in_bare(endpoint: &str, count: u64) -> u64 {
 }
 
 fn in_source(endpoint: &str, _: u64) -> u64 {
-    let settings = SourceSettings {
-        access: access(endpoint),
-        topic: TOPIC.to_owned(),
-        begin: Begin::Earliest,
-        lost: Lost::Stop,
-        fetch_bytes: FETCH_BYTES,
-        timing: Timing::default(),
-    };
-    let mut source = FluvioSource::open(settings, &BTreeMap::new()).expect("the cluster is there");
+    let mut source = source(endpoint, TOPIC, 0);
     source.drain().expect("the cluster is there");
     let mut read = 0;
     loop {
