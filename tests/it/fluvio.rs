@@ -2,8 +2,7 @@
 
 use crate::program::Folder;
 use chalk_connector_tests::fluvio_peer::Cluster;
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 const DRAIN: [&str; 5] = ["run", "readings.sql", "--drain", "--data", "data"];
 
@@ -133,18 +132,13 @@ fn events_of_a_project_go_through_the_cluster_and_come_back_in_their_order() {
     let accepted = |out: &str| out.split(' ').next().and_then(|count| count.parse::<usize>().ok()).expect("a count");
     assert_eq!(taken.len(), accepted(&alone.out) + accepted(&through.out), "only what was accepted, and once");
 
-    // What others write is read, too; derived events are on the cluster as well.
+    // What others write is read, too.
     let other = Folder::of_homework();
     let more = other.chalk(&["generate", "homework", "--events", "4000", "--seed", "5"]).done();
     let more: Vec<Vec<u8>> = more.lines().map(|line| line.as_bytes().to_vec()).collect();
     cluster.add("school", 0, &more, 100);
     let drained = folder.chalk(&["run", "--drain", "--data", "chalk-data"]);
     assert!(drained.code.is_some_and(|code| code < 2), "{}", drained.err);
-    let graded = folder.chalk(&["query", "-f", "csv", "SELECT count(*) AS rows FROM graded"]).done();
-    let derived: Vec<Value> =
-        cluster.values("school-graded", 0).iter().map(|row| serde_json::from_slice(row).expect("JSON")).collect();
-    let ids: BTreeSet<&str> = derived.iter().map(|row| row["event_id"].as_str().expect("an id")).collect();
-    assert_eq!(graded.trim(), format!("rows\n{}", ids.len()), "each once, by its id; {} records", derived.len());
     let verified = folder.chalk(&["replay", "sql", "--verify"]);
     assert_eq!(verified.code, Some(0), "{}{}", verified.out, verified.err);
 

@@ -163,12 +163,8 @@ impl Node {
     /// # Errors
     /// As for [`Node::plan`].
     pub(crate) fn plan_with(files: &ProjectFiles, functions: &ProjectFunctions) -> Result<Project, CliError> {
-        let planned = chalk_plan::plan(&files.sql, &files.topic_schemas()?, functions.sql());
-        let mut project = planned.map_err(|errors| CliError::Plan(errors, Box::new(files.clone())))?;
-        if let LogBackend::Fluvio(fluvio) = &files.log {
-            fluvio.add_sinks(&mut project.graph);
-        }
-        Ok(project)
+        chalk_plan::plan(&files.sql, &files.topic_schemas()?, functions.sql())
+            .map_err(|errors| CliError::Plan(errors, Box::new(files.clone())))
     }
 
     /// Opens a data directory and starts the project on it. `command` is who holds the directory, for others' errors.
@@ -277,8 +273,7 @@ impl Node {
         let graph = prepare_stages(&project.graph, &*log, functions.identities(), rerun)?;
         let elsewhere = match &files.log {
             LogBackend::Fluvio(fluvio) if through => {
-                let derived = fluvio.derived_topics(&graph);
-                Some(log_elsewhere(&fluvio.options, fluvio.partitions, &derived, &files.directory, &*log)?)
+                Some(log_elsewhere(&fluvio.options, fluvio.partitions, &files.directory, &*log)?)
             }
             _ => None,
         };

@@ -10,7 +10,6 @@
 
 use crate::error::CliError;
 use chalk_graph::options::{FluvioOptions, Given, TableOptions, read};
-use chalk_graph::{Graph, Node, NodeKind, Sink, SinkTarget};
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item, TableLike, Value};
 
@@ -36,7 +35,7 @@ pub enum LogBackend {
 pub struct FluvioLog {
     /// The cluster, the topic, and how it is read and written.
     pub options: FluvioOptions,
-    /// So many partitions topics are made with.
+    /// So many partitions the topic is made with.
     pub partitions: u32,
 }
 
@@ -108,41 +107,6 @@ impl LogBackend {
                 _ => Err("log: it is not Fluvio's".to_owned()),
             },
             Err(error) => Err(format!("log: {}", error.message)),
-        }
-    }
-}
-
-impl FluvioLog {
-    /// What a topic of derived events is called there: after the log's topic.
-    fn derived_topic(&self, topic: &str) -> String {
-        let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
-        let named = topic.to_ascii_lowercase().replace(|letter| !allowed(letter), "-");
-        format!("{}-{named}", self.options.topic)
-    }
-
-    /// The topics there of events that queries derive.
-    pub(crate) fn derived_topics(&self, graph: &Graph) -> Vec<String> {
-        let topic = |node: &Node| match &node.kind {
-            NodeKind::Sink(Sink { target: SinkTarget::Topic(topic), .. }) => Some(self.derived_topic(topic)),
-            _ => None,
-        };
-        graph.iter().filter_map(|(_, node)| topic(node)).collect()
-    }
-
-    /// Has events that queries derive written to these topics.
-    pub(crate) fn add_sinks(&self, graph: &mut Graph) {
-        let derived = |node: &Node| match &node.kind {
-            NodeKind::Sink(sink @ Sink { target: SinkTarget::Topic(topic), .. }) => {
-                let options = FluvioOptions { topic: self.derived_topic(topic), ..self.options.clone() };
-                let (query, target) = (format!("{} on Fluvio", sink.query), SinkTarget::Fluvio(options));
-                let sink = Sink { query, target, encoding: sink.encoding.clone() };
-                Some(Node { kind: NodeKind::Sink(sink), ..node.clone() })
-            }
-            _ => None,
-        };
-        let nodes: Vec<Node> = graph.iter().filter_map(|(_, node)| derived(node)).collect();
-        for node in nodes {
-            graph.add(node);
         }
     }
 }

@@ -73,18 +73,15 @@ pub(crate) fn look_at(options: &FluvioOptions, directory: &Path) -> Result<Strin
     Ok(format!("topic {topic}, {partitions} partitions, {records} records; Fluvio {platform}"))
 }
 
-/// A project's log. Topics that are not there are made.
+/// A project's log. Its topic is made if it is not there.
 pub(crate) fn log(
     options: &FluvioOptions,
     partitions: u32,
-    derived: &[String],
     directory: &Path,
     log: &dyn EventLog,
 ) -> Result<Elsewhere, RuntimeError> {
     let access = access(options, directory);
-    for topic in std::iter::once(&options.topic).chain(derived) {
-        ensure_topic(&access, topic, partitions, PATIENCE)?;
-    }
+    ensure_topic(&access, &options.topic, partitions, PATIENCE)?;
     let name = format!("{LOG}/{}", options.topic);
     let source = source(options, directory, &places(&log.journal(), &name))?;
     let settings = ProducerSettings {

@@ -94,7 +94,7 @@ pub(crate) fn open_source(
     Ok((opened, None))
 }
 
-/// The Fluvio topic that a project's events go through, made if it is not there, and those that derived events are written to.
+/// The Fluvio topic that a project's events go through; it is made if it is not there.
 ///
 /// # Errors
 /// When this build has no Fluvio, or the cluster cannot be reached.
@@ -102,12 +102,11 @@ pub(crate) fn open_source(
 pub fn log_elsewhere(
     fluvio: &FluvioOptions,
     partitions: u32,
-    derived: &[String],
     directory: &Path,
     log: &dyn EventLog,
 ) -> Result<Elsewhere, RuntimeError> {
     #[cfg(feature = "fluvio")]
-    return crate::fluvio::log(fluvio, partitions, derived, directory, log);
+    return crate::fluvio::log(fluvio, partitions, directory, log);
     #[cfg(not(feature = "fluvio"))]
     Err(RuntimeError::NotInThisBuild("fluvio"))
 }

@@ -56,9 +56,7 @@ impl Check {
             };
             places.insert(format!("table {}", source.table), place);
         }
-        let mut logs = Vec::new();
         if let LogBackend::Fluvio(fluvio) = &files.log {
-            logs = fluvio.derived_topics(&project.graph);
             places.insert("the log".to_owned(), Place::Log(&fluvio.options));
         }
         for (_, node) in project.graph.iter() {
@@ -66,7 +64,6 @@ impl Check {
             let place = match &sink.target {
                 SinkTarget::File(file) => Place::Into(parent(&at(&file.path))),
                 SinkTarget::Directory(directory) => Place::Into(parent(&at(&directory.path))),
-                SinkTarget::Fluvio(fluvio) if logs.contains(&fluvio.topic) => Place::Log(fluvio),
                 SinkTarget::Fluvio(fluvio) => Place::Fluvio(fluvio),
                 SinkTarget::View(_) | SinkTarget::Topic(_) | SinkTarget::Stdout | SinkTarget::Blackhole => continue,
             };
