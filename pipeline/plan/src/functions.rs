@@ -1,6 +1,6 @@
 //! The planner's session, and the functions that are ours.
 
-use crate::{scalar, windows};
+use crate::{optimiser, scalar, windows};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::Arc;
@@ -30,7 +30,8 @@ pub fn session(functions: &Functions, partitions: usize) -> SessionContext {
     options.sql_parser.collect_spans = true;
     // It fails where a field of a struct is read beside two columns of one name below it.
     options.optimizer.enable_leaf_expression_pushdown = false;
-    let mut context = SessionContext::new_with_config(config);
+    let state = optimiser::trusted(SessionContext::new_with_config(config).state());
+    let mut context = SessionContext::new_with_state(state);
     datafusion_functions_json::register_all(&mut context).expect("a new session takes every function");
     scalar::functions().into_iter().for_each(|function| context.register_udf(function));
     windows::functions().into_iter().for_each(|function| context.register_udf(function));

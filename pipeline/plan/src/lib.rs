@@ -17,6 +17,7 @@ mod event_time;
 mod functions;
 mod json_path;
 mod lookups;
+mod optimiser;
 mod placed;
 mod project;
 mod recorded;

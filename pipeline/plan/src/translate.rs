@@ -381,11 +381,12 @@ impl Query<'_> {
         schema: SchemaRef,
     ) -> Planned {
         let append_only_input = self.append_only(input);
+        let is_empty = bounds::is_empty(&self.translator.graph, input);
         let from = self.schema(input);
         let window = keys.iter().find_map(|&key| Some((key, window_of(from.field(key))?)));
         let close = match (window, &self.closing) {
             // Over rows that can be retracted a window never closes: sinks that take new rows alone will say so.
-            (Some((window, kind)), Some(closing)) if append_only_input => {
+            (Some((window, kind)), Some(closing)) if append_only_input && !is_empty => {
                 let (query, lateness) = (closing.query.clone(), closing.lateness);
                 self.check_time(input)?;
                 self.closes(&query, self.tables_of(&[input]), kind, lateness);
@@ -393,7 +394,7 @@ impl Query<'_> {
             }
             _ => None,
         };
-        let append_only = close.is_some();
+        let append_only = close.is_some() || (is_empty && !keys.is_empty());
         // Where rows are retracted the groups that they are of are freed with them.
         let ttl = self.ttl.filter(|_| close.is_none() && append_only_input && !keys.is_empty());
         let kind = NodeKind::Aggregate(graph::Aggregate { keys, calls, close, append_only_input, ttl });

@@ -142,6 +142,15 @@ pub(super) fn has_time(graph: &Graph, node: NodeId) -> bool {
             .all(|source| matches!(&graph.node(source).kind, NodeKind::Source(source) if source.has_watermark()))
 }
 
+/// Whether no row ever comes: of a condition that nothing meets.
+pub(super) fn is_empty(graph: &Graph, node: NodeId) -> bool {
+    let node = graph.node(node);
+    match &node.kind {
+        NodeKind::Source(_) | NodeKind::Aggregate(_) => false,
+        _ => node.inputs.iter().all(|&input| is_empty(graph, input)),
+    }
+}
+
 /// Whether rows of a node can be behind its watermark although they were not when they came: a join has kept them.
 pub(super) fn keeps_for_later(graph: &Graph, node: NodeId) -> bool {
     let node = graph.node(node);
