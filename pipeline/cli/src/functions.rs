@@ -12,7 +12,7 @@ use crate::graders::graders;
 use crate::project::ProjectFiles;
 use chalk_catalog::FunctionIdentity;
 use chalk_plan::Functions;
-use chalk_udf_host::{AsyncFunction, Call, Folder, LoadError, Loaded, Source, version_function};
+use chalk_udf_host::{AsyncFunction, Call, Folder, LoadError, Loaded, Source, Timeline, version_function};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -28,16 +28,27 @@ pub struct ProjectFunctions {
     identities: Vec<FunctionIdentity>,
     loaded: Vec<Loaded>,
     recorded: BTreeMap<String, Arc<AsyncFunction>>,
+    timeline: Timeline,
 }
 
 impl ProjectFunctions {
-    /// All of them, ready to be called.
+    /// All of them, ready to be called by a pipeline or a replay.
     ///
     /// # Errors
     /// When sources have mistakes, or are not built as they are.
     pub fn of(files: &ProjectFiles) -> Result<Self, CliError> {
+        let (program, timeline) = (worker(), Timeline::default());
+        let functions = Self::with(files, |folder, source| Loaded::of(folder, source, &program, Some(&timeline)))?;
+        Ok(Self { timeline, ..functions })
+    }
+
+    /// All of them, ready to be called by whoever asks: what they make of that is nobody else's business.
+    ///
+    /// # Errors
+    /// As for [`ProjectFunctions::of`].
+    pub fn asked(files: &ProjectFiles) -> Result<Self, CliError> {
         let program = worker();
-        Self::with(files, |folder, source| Loaded::of(folder, source, &program))
+        Self::with(files, |folder, source| Loaded::of(folder, source, &program, None))
     }
 
     /// All of them, to be planned with alone: they need not be built.
@@ -119,6 +130,12 @@ impl ProjectFunctions {
     /// Whether a function's results are recorded, so that they do not depend on who it is now.
     pub(crate) fn is_recorded(&self, name: &str) -> bool {
         self.sql.recorded.iter().any(|udf| udf.name() == name)
+    }
+
+    /// Where in the log a pipeline calls them.
+    #[must_use]
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 
     /// Those of `udfs/` that are not native.

@@ -84,7 +84,7 @@ impl Tuning {
 
     fn recorded(self, functions: &ProjectFunctions) -> Functions {
         let permits = self.in_flight.map_or_else(Permits::default, Permits::new);
-        Functions { by_name: functions.recorded().clone(), permits }
+        Functions { by_name: functions.recorded().clone(), permits, timeline: functions.timeline().clone() }
     }
 
     fn door(self) -> DoorOptions {
@@ -117,7 +117,7 @@ enum Opened {
 pub struct Node {
     /// The project, planned.
     pub project: Project,
-    /// The functions that SQL can call.
+    /// The functions that whoever asks can call.
     pub functions: SqlFunctions,
     /// The log.
     pub log: Arc<dyn EventLog>,
@@ -222,6 +222,7 @@ impl Node {
     ) -> Result<Self, CliError> {
         let (quiet, through) = (opened != Opened::Run, opened != Opened::Look);
         let (project, functions) = Self::plan(files)?;
+        let asked = ProjectFunctions::asked(files)?;
         let called: BTreeSet<&str> = project.graph.stages.iter().map(|stage| stage.function.as_str()).collect();
         if let Some(unknown) = rerun.iter().find(|name| !called.contains(name.as_str())) {
             return Err(CliError::other(format!(
@@ -285,7 +286,7 @@ impl Node {
         };
         Ok(Self {
             project,
-            functions: functions.into_sql(),
+            functions: asked.into_sql(),
             log,
             door,
             intake,

@@ -13,8 +13,9 @@ use chalk_event::{ChangeBatch, CommitSeq, Epoch, IngestTime};
 use chalk_graph::NodeId;
 use chalk_log::{Commit, EventLog};
 use chalk_operators::StepTime;
+use chalk_udf_host::{Timeline, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, SyncSender, channel};
@@ -34,6 +35,8 @@ pub(crate) struct EpochOutput {
     pub(crate) sinks: Vec<(NodeId, ChangeBatch)>,
     pub(crate) late: Vec<Late>,
     pub(crate) refused: Vec<Refused>,
+    /// What was given up on, and is not recorded yet.
+    pub(crate) verdicts: Vec<Verdict>,
 }
 
 /// What the engine gives to the committer.
@@ -78,6 +81,8 @@ pub(crate) struct Engine {
     pub(crate) epoch_bytes_max: usize,
     /// Output up to here was committed by an earlier run, for one sink or another: epochs end exactly there.
     pub(crate) committed: BTreeSet<CommitSeq>,
+    /// Where functions are called; epochs end where something about them changes.
+    pub(crate) timeline: Timeline,
     pub(crate) out: SyncSender<Computed>,
     pub(crate) stop: watch::Receiver<Stop>,
     /// The epoch that closed the windows of bounded sources, once it is on its way.
@@ -116,6 +121,7 @@ impl Engine {
 
     /// Runs until it is told to stop or the committer is gone.
     pub(crate) fn run(mut self) -> Result<(), RuntimeError> {
+        self.timeline.stand_at(self.position);
         let first = self.step(&BTreeMap::new(), &BTreeMap::new())?;
         if !self.send(first, true) {
             return Ok(());
@@ -174,8 +180,9 @@ impl Engine {
     fn send(&mut self, output: StepOutput, lasting: bool) -> bool {
         let StepOutput { sinks, late, refused } = output;
         self.epoch = self.epoch.next();
-        let (epoch, upto, time) = (self.epoch, self.position, self.time);
-        self.out.send(Computed::Epoch(EpochOutput { epoch, upto, time, lasting, sinks, late, refused })).is_ok()
+        let (epoch, upto, time, verdicts) = (self.epoch, self.position, self.time, self.timeline.take_found());
+        let output = EpochOutput { epoch, upto, time, lasting, sinks, late, refused, verdicts };
+        self.out.send(Computed::Epoch(output)).is_ok()
     }
 
     /// Whether to begin a checkpoint: it is time, or so many bytes are waiting for it, and the last one is written. One that
@@ -240,12 +247,12 @@ impl Engine {
     /// Computes the next epoch: whatever the log has, up to a bound.
     fn epoch(&mut self) -> Result<Option<StepOutput>, RuntimeError> {
         let (mut commits, mut upto) = self.log.read(self.position, &self.topics, self.epoch_bytes_max)?;
-        if let Some(&end) = self.committed.iter().find(|end| **end > self.position)
-            && upto > end
-        {
+        let committed = self.committed.range((Bound::Excluded(self.position), Bound::Unbounded)).next().copied();
+        for end in committed.into_iter().chain(self.timeline.next_end(self.position)) {
             commits.retain(|commit| commit.seq <= end);
-            upto = end;
+            upto = upto.min(end);
         }
+        self.timeline.stand_at(self.position);
         let output = self.compute(&commits)?;
         self.position = upto;
         self.time = commits.last().map(|commit| commit.time).or(self.time);

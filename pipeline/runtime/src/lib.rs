@@ -15,6 +15,8 @@
 //! A stage whose results are recorded is beside all this: it reads its rows from the log by itself and appends results to it, which the engine reads as
 //! the rows of any topic.
 //!
+//! What a function's results depend on beside its arguments is in the log, too, and is followed by every run and replay.
+//!
 //! This crate must not know SQL text or serving.
 
 mod changelog;
@@ -45,6 +47,7 @@ mod source;
 mod stats;
 mod steps;
 mod stored;
+mod verdicts;
 
 pub use changelog::{At, Past, as_of, changes_between};
 pub use checkpoint::{CheckpointReport, Checkpoints, CopyReport, topics_read_again};

@@ -20,6 +20,7 @@ use crate::reading::{self, Reader, Wish};
 use crate::recorded::{Functions, Progress, Stages, ring, start_stages};
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
+use crate::verdicts;
 use chalk_catalog::{CommittedEpoch, TopicId};
 use chalk_connect::{ConnectError, DirectorySink, FileSink, Lines, Recovered, Sink};
 use chalk_event::{CommitSeq, Epoch};
@@ -233,6 +234,8 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let last = journal.pipelines.get(&pipeline.name);
     let committed = last.map(|last| last.upto);
     let stats = Arc::new(Stats::default());
+    let timeline = options.functions.timeline.clone();
+    timeline.know(verdicts::recorded(&*log)?);
     let begin = Begin::new(pipeline, &log, options, &stats)?;
     let topics: Vec<TopicId> = begin.sources.iter().map(|source| source.topic).collect();
     let publisher = Publisher::new(begin.snapshot.clone());
@@ -270,6 +273,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         closers: Engine::new_closers(&begin.dataflow),
         epoch_bytes_max: options.epoch_bytes_max,
         committed: committed.into_iter().chain(begin.targets.values().filter_map(Target::committed)).collect(),
+        timeline,
         out,
         stop: stopped,
         drained: drained_at,
@@ -476,9 +480,9 @@ impl Begin {
         }
         restore(manifest, &checkpoints.storage, &mut dataflow, &mut views, cold.as_mut())?;
         let again = sources.clone();
-        reread(&**log, CommitSeq(manifest.upto), options.epoch_bytes_max, again, &mut dataflow)?;
-        restore_watermarks(manifest, &mut sources);
         let upto = CommitSeq(manifest.upto);
+        reread(&**log, upto, options.epoch_bytes_max, again, &mut dataflow, &options.functions.timeline)?;
+        restore_watermarks(manifest, &mut sources);
         let snapshot = Snapshot { epoch: Epoch(manifest.epoch), upto, settled: upto, views };
         Ok(Self { dataflow, sources, targets, snapshot, saver: None, cold })
     }

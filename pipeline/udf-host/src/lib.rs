@@ -14,6 +14,8 @@
 //!
 //! An async function is not pure: whoever calls it records what it gives. Its rows are in flight many at a time ([`Calls`]).
 //!
+//! What a pipeline's functions depend on beside their arguments is its [`Timeline`].
+//!
 //! Who a function is stands beside it: a hash of its source and of what it is built with, which SQL can put on every result with
 //! `udf_version('name')`. This crate must not know plans or tasks.
 
@@ -32,6 +34,7 @@ mod raw;
 mod settings;
 mod shelf;
 mod source;
+mod timeline;
 mod value;
 mod version;
 mod worker;
@@ -47,6 +50,7 @@ pub use native::{Function, native};
 pub use settings::{Isolation, Settings};
 pub use shelf::{Record, Shelf, ShelfError};
 pub use source::{Form, Source, SourceError};
+pub use timeline::{Timeline, Verdict};
 pub use value::{Value, ValueType};
 pub use version::version_function;
 pub use worker::serve_worker;

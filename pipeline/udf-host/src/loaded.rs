@@ -8,6 +8,7 @@ use crate::folder::Folder;
 use crate::settings::Isolation;
 use crate::shelf::ShelfError;
 use crate::source::Source;
+use crate::timeline::Timeline;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use chalk_catalog::FunctionIdentity;
@@ -84,11 +85,16 @@ pub(crate) struct Called {
 
 impl Loaded {
     /// The function of a source, as it was built. `program` is what worker processes are: it does what
-    /// [`serve_worker`](crate::serve_worker) does.
+    /// [`serve_worker`](crate::serve_worker) does. `timeline` is that of the pipeline that calls it; whoever asks has none.
     ///
     /// # Errors
     /// When it is not built, or its build cannot be used.
-    pub fn of(folder: &Folder, source: &Source, program: &[OsString]) -> std::result::Result<Self, LoadError> {
+    pub fn of(
+        folder: &Folder,
+        source: &Source,
+        program: &[OsString],
+        timeline: Option<&Timeline>,
+    ) -> std::result::Result<Self, LoadError> {
         let declaration = &source.declaration;
         let name = declaration.name.clone();
         let not_built = || LoadError::NotBuilt { name: name.clone(), source_path: source.path.clone() };
@@ -96,8 +102,8 @@ impl Loaded {
         let (library, _) = folder.shelf().find(declaration, &content_hash)?.ok_or_else(not_built)?;
         let shown = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let settings = folder.settings(&name);
+        let identity = FunctionIdentity { name: name.clone(), content_hash: content_hash.clone() };
         if let Kind::Async(options) = declaration.kind {
-            let identity = FunctionIdentity { name, content_hash: content_hash.clone() };
             let (declaration, program) = (declaration.clone(), program.to_vec());
             let function = AsyncFunction::new(identity, declaration, options, settings, library, program);
             let mut loaded = Self::with(folder, source, content_hash, None, shown);
@@ -106,7 +112,8 @@ impl Loaded {
             }
             return Ok(loaded);
         }
-        let caller = Caller::new(library, declaration.clone(), settings, program.to_vec());
+        let (program, timeline) = (program.to_vec(), timeline.cloned());
+        let caller = Caller::new(&identity, library, declaration.clone(), settings, program, timeline);
         let caller = caller.map_err(|error| LoadError::Library { name, library: shown.clone(), error })?;
         Ok(Self::with(folder, source, content_hash, Some(caller), shown))
     }

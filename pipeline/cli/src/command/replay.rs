@@ -83,11 +83,11 @@ impl Replay {
             epoch_bytes_max: EPOCH_BYTES_MAX,
         };
         if self.verify {
-            let verified = chalk_runtime::verify(&graph, &log, PIPELINE, options)?;
+            let verified = chalk_runtime::verify(&graph, &log, PIPELINE, functions.timeline(), options)?;
             return verified_as(verified.as_ref(), &point, format);
         }
         let from = if self.from_start { None } else { self.checkpoints(&files, &functions) };
-        let replayed = chalk_runtime::replay(&graph, &log, from.as_ref(), options)?;
+        let replayed = chalk_runtime::replay(&graph, &log, from.as_ref(), functions.timeline(), options)?;
         let time = point.time.map(|time| format!(" of {}", format_rfc3339(time.0))).unwrap_or_default();
         let began = replayed.from.map(|(epoch, upto)| format!(" from the checkpoint of epoch {epoch}, commit {upto},"));
         eprintln!(
