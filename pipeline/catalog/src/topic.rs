@@ -216,7 +216,8 @@ impl Topics {
             }
             crate::ControlEvent::EpochCommitted { .. }
             | crate::ControlEvent::SourceRead { .. }
-            | crate::ControlEvent::SinkCommitted { .. } => {}
+            | crate::ControlEvent::SinkCommitted { .. }
+            | crate::ControlEvent::FunctionSwitched { .. } => {}
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::journal::ViewJournal;
 use crate::late;
 use crate::refused;
 use crate::stats::Stats;
+use crate::switch::Made;
 use crate::verdicts;
 use chalk_catalog::{ControlEvent, EpochViews, TopicDef};
 use chalk_connect::Lines;
@@ -102,6 +103,7 @@ impl Committer {
             match computed {
                 Computed::Epoch(output) => self.commit(output)?,
                 Computed::State(state) => self.checkpoint(*state),
+                Computed::Switch(made) => self.switch(*made)?,
             }
         }
         // Each is closed, whatever becomes of another.
@@ -220,6 +222,16 @@ impl Committer {
         let appended = pending.wait()?;
         pass(Point::EpochAfterJournal);
         Ok(appended.commit_seq)
+    }
+
+    /// Records a switch, behind all that the epochs before it led to.
+    fn switch(&self, Made { record, switched, answer }: Made) -> Result<(), RuntimeError> {
+        let log = self.door.log();
+        let frames = vec![log.control_frame(&record)?];
+        log.append(Append { frames })?.wait()?;
+        // Whoever has asked may be gone.
+        let _ = answer.send(switched);
+        Ok(())
     }
 
     /// All that the epochs so far led to is durable, what sinks were given too: they are waited for.

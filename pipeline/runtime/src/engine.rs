@@ -8,6 +8,7 @@ use crate::refused::Refused;
 use crate::source::{SourceTable, TableRows};
 use crate::stats::Stats;
 use crate::steps::{Closer, closers, cut};
+use crate::switch::{Asked, Made, Switched};
 use chalk_catalog::TopicId;
 use chalk_event::{ChangeBatch, CommitSeq, Epoch, IngestTime};
 use chalk_graph::NodeId;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, SyncSender, channel};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// What an epoch gives.
 pub(crate) struct EpochOutput {
@@ -45,6 +46,8 @@ pub(crate) enum Computed {
     Epoch(EpochOutput),
     /// State as of the epoch before; its groups come later.
     State(Box<EngineState>),
+    /// From the next epoch on something is otherwise.
+    Switch(Box<Made>),
 }
 
 /// When checkpoints are begun.
@@ -85,6 +88,7 @@ pub(crate) struct Engine {
     pub(crate) timeline: Timeline,
     pub(crate) out: SyncSender<Computed>,
     pub(crate) stop: watch::Receiver<Stop>,
+    pub(crate) switches: mpsc::Receiver<Asked>,
     /// The epoch that closed the windows of bounded sources, once it is on its way.
     pub(crate) drained: watch::Sender<Option<Epoch>>,
     /// `None` when no checkpoints are made.
@@ -98,6 +102,8 @@ pub(crate) struct Engine {
     pub(crate) position: CommitSeq,
     /// When the last commit with rows that was read was made.
     pub(crate) time: Option<IngestTime>,
+    /// A switch that is to be made as soon as it can be.
+    pub(crate) asked: Option<Asked>,
     // metrics
     pub(crate) stats: Arc<Stats>,
 }
@@ -136,6 +142,13 @@ impl Engine {
                 while self.give_groups() {}
                 return Ok(());
             }
+            self.asked = self.asked.take().or_else(|| self.switches.try_recv().ok());
+            if let Some(asked) = self.asked.take_if(|_| self.committed.last().is_none_or(|end| *end <= self.position)) {
+                if !self.switch(asked) {
+                    return Ok(());
+                }
+                continue;
+            }
             let behind = self.position < *durable.borrow_and_update();
             if behind {
                 let Some(output) = self.epoch()? else { return Ok(()) };
@@ -164,6 +177,7 @@ impl Engine {
                     tokio::select! {
                         _ = durable.changed() => {}
                         _ = self.stop.changed() => {}
+                        Some(asked) = self.switches.recv() => self.asked = Some(asked),
                     }
                 });
                 if durable.has_changed().is_err() {
@@ -171,6 +185,15 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// From here on something is otherwise. What an earlier run has committed is behind.
+    fn switch(&mut self, Asked { switch, answer }: Asked) -> bool {
+        let switched = Switched { epoch: self.epoch, after: self.position };
+        (switch.apply)(self.position);
+        self.timeline.stand_at(self.position);
+        let record = (switch.record)(self.position);
+        self.out.send(Computed::Switch(Box::new(Made { record, switched, answer }))).is_ok()
     }
 
     fn is_drained(&self) -> bool {

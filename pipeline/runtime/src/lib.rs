@@ -47,6 +47,7 @@ mod source;
 mod stats;
 mod steps;
 mod stored;
+mod switch;
 mod verdicts;
 
 pub use changelog::{At, Past, as_of, changes_between};
@@ -58,4 +59,5 @@ pub use inputs::{log_elsewhere, look_at_topic, rows_of};
 pub use pipeline::{Handle, Options, Pipeline, start};
 pub use recorded::{Functions, current_stages, prepare_stages};
 pub use replay::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified, replay, verify};
-pub use stats::{CheckpointStatus, CopiesStatus, SinkStatus, SourceStatus, Status};
+pub use stats::{CheckpointStatus, CopiesStatus, SinkStatus, SourceStatus, StageStatus, Status};
+pub use switch::{Switch, Switched, can_switch};

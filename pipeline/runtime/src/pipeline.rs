@@ -20,6 +20,7 @@ use crate::reading::{self, Reader, Wish};
 use crate::recorded::{Functions, Progress, Stages, ring, start_stages};
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
+use crate::switch::{Asked, Switch, Switched};
 use crate::verdicts;
 use chalk_catalog::{CommittedEpoch, TopicId};
 use chalk_connect::{ConnectError, DirectorySink, FileSink, Lines, Recovered, Sink};
@@ -37,7 +38,7 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How a pipeline runs.
 pub struct Options {
@@ -94,6 +95,7 @@ pub struct Handle {
     saving: Option<Arc<Saving>>,
     /// As long as it is there, checkpoints are copied.
     copying: Mutex<Option<Sender<()>>>,
+    switches: mpsc::Sender<Asked>,
 }
 
 impl Handle {
@@ -139,6 +141,16 @@ impl Handle {
                 return Err(self.stopped());
             }
         }
+    }
+
+    /// Changes something between two epochs; waits until that is recorded. Never call it on an async task's thread.
+    ///
+    /// # Errors
+    /// When the pipeline stops first.
+    pub fn switch(&self, switch: Switch) -> Result<Switched, RuntimeError> {
+        let (answer, answered) = channel();
+        self.switches.blocking_send(Asked { switch, answer }).map_err(|_| self.stopped())?;
+        answered.recv().map_err(|_| self.stopped())
     }
 
     /// Up to where every stage has recorded its results: a start reads what comes after it again.
@@ -267,6 +279,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let durable = *log.durable().borrow();
     let unsettled = (begin.snapshot.upto < durable).then_some((begin.snapshot.upto, durable));
     let (drained_at, drained) = watch::channel(None);
+    let (switches, asked) = mpsc::channel(1);
     let engine = Engine {
         log: Arc::clone(&log),
         topics,
@@ -276,6 +289,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         timeline,
         out,
         stop: stopped,
+        switches: asked,
         drained: drained_at,
         checkpoints,
         memory: begin.cold.as_ref().map(|cold| Arc::clone(cold.memory())),
@@ -284,6 +298,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         epoch: after_shown(last, &begin.snapshot, durable),
         position: begin.snapshot.upto,
         time: None,
+        asked: None,
         stats: Arc::clone(&stats),
     };
     let saved_views = if saver.is_some() { begin.snapshot.views.clone() } else { BTreeMap::new() };
@@ -371,6 +386,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         reading,
         saving,
         copying,
+        switches,
     })
 }
 

@@ -21,6 +21,7 @@
 
 mod aggregate;
 mod build;
+mod builds;
 mod caller;
 mod calls;
 mod declaration;
@@ -40,8 +41,9 @@ mod version;
 mod worker;
 
 pub use build::{BuildError, Building};
+pub use builds::Builds;
 pub use caller::CallError;
-pub use calls::{Answer, AsyncFunction, Calls, Permits};
+pub use calls::{Answer, AsyncFunction, Calls, CurrentFunction, Permits};
 pub use declaration::{Argument, AsyncOptions, Declaration, DeclarationError, Kind};
 pub use folder::Folder;
 pub use identity::{IdentityError, Package, content_hash};
