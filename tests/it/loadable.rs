@@ -44,7 +44,7 @@ impl Loadable {
         std::fs::write(self.folder.path().join("udfs.toml"), text).expect("a file");
         let folder = Folder::read(self.folder.path()).expect("a readable folder");
         assert_eq!(folder.mistakes, []);
-        let load = |source| Loaded::of(&folder, source, program).expect("a built function");
+        let load = |source| Loaded::of(&folder, source, program, None).expect("a built function");
         folder.sources.iter().map(load).collect()
     }
 }

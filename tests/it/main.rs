@@ -36,6 +36,8 @@ mod udf_async;
 mod udf_build;
 mod udf_faults;
 mod udf_graders;
+mod udf_promote;
+mod udf_verdicts;
 mod udfs;
 mod verify;
 mod workspace;

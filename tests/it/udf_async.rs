@@ -285,6 +285,55 @@ fn results_can_be_asked_about_again() {
     assert_eq!(calls(&folder), calls_made);
 }
 
+/// Answers the third time that it is asked about a word, if at all.
+const SHY: &str = r#"use arroyo_udf_plugin::async_udf::tokio::time::sleep;
+use arroyo_udf_plugin::udf;
+use std::io::Write;
+
+#[udf(unordered, timeout = "5s")]
+async fn ask(word: &str) -> Option<String> {
+    let mut calls = std::fs::OpenOptions::new().append(true).create(true).open("calls.txt").unwrap();
+    calls.write_all(format!("{word}\n").as_bytes()).unwrap();
+    let times = std::fs::read_to_string("calls.txt").unwrap().lines().filter(|line| *line == word).count();
+    sleep(std::time::Duration::from_millis(1)).await;
+    match word {
+        "shy" if times < 3 => None,
+        "away" if times < 3 => panic!("the service is unavailable"),
+        "gone" => panic!("the service is unavailable"),
+        "mute" => None,
+        "bad" => panic!("not today"),
+        _ => Some(word.to_uppercase()),
+    }
+}
+"#;
+
+#[test]
+fn errors_that_may_pass_are_tried_again() {
+    let folder = project("unordered", SAID, &["shy", "away", "gone", "mute", "bad", "calm"].map(str::to_owned));
+    build(&folder, SHY);
+    folder.write(
+        "udfs/udfs.toml",
+        "[ask]\nretries = 3\nback_off = '20ms'\ntransient = ['unavailable']\nnull_is_transient = true\n",
+    );
+    let ran = drain(&folder);
+    assert_eq!(ran.code, Some(1), "some rows were refused: {}", ran.err);
+    assert_eq!(query(&folder, "SELECT said FROM said ORDER BY said"), "said\nAWAY\nCALM\nSHY\n");
+    let letters = query(&folder, "SELECT raw, message FROM dead_letters ORDER BY raw");
+    for (word, why) in [
+        ("gone", "the service is unavailable (tried 4 times)"),
+        ("mute", "it gave NULL, which stands for an error that may pass (tried 4 times)"),
+        ("bad", "not today"),
+    ] {
+        let is_it = |letter: &&str| letter.contains(&format!("\"\"{word}\"\"")) && letter.contains(why);
+        assert!(letters.lines().any(|letter| is_it(&letter)), "{word}: {letters}");
+    }
+    assert_eq!(letters.lines().count(), 4, "{letters}");
+    let asked = calls(&folder);
+    assert_eq!((asked["shy"], asked["mute"]), (3, 4), "{asked:?}");
+    drain(&folder);
+    assert_eq!(calls(&folder), asked, "what was found out is recorded");
+}
+
 #[test]
 fn what_cannot_be_cut_is_refused_by_name() {
     let cases = [

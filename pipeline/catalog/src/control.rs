@@ -71,6 +71,21 @@ pub enum ControlEvent {
         /// What the sink needs to find its place again: at most 1 KiB.
         state: String,
     },
+    /// A pipeline calls another build of a function for commits after `after`.
+    FunctionSwitched {
+        /// The pipeline's name.
+        pipeline: String,
+        /// The function's name.
+        function: String,
+        /// The content hash of the build before.
+        from: String,
+        /// The content hash of the build since.
+        to: String,
+        /// The last commit before it. 0 when all commits are computed again.
+        after: CommitSeq,
+        /// How often all commits were computed again with another build: what was switched before does not count any more.
+        generation: u32,
+    },
 }
 
 impl ControlEvent {
@@ -79,7 +94,10 @@ impl ControlEvent {
     pub fn topic(&self) -> SystemTopic {
         match self {
             Self::TopicCreated { .. } | Self::SchemaChanged { .. } => SystemTopic::Catalog,
-            Self::EpochCommitted { .. } | Self::SourceRead { .. } | Self::SinkCommitted { .. } => SystemTopic::Journal,
+            Self::EpochCommitted { .. }
+            | Self::SourceRead { .. }
+            | Self::SinkCommitted { .. }
+            | Self::FunctionSwitched { .. } => SystemTopic::Journal,
         }
     }
 }

@@ -100,7 +100,27 @@ pub struct CommittedSink {
     pub state: String,
 }
 
-/// The last word on each pipeline, each sink outside the log and each source. It does not grow with the number of epochs.
+/// Which builds of a function a pipeline calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionHistory {
+    /// How often all commits were computed again with another build.
+    pub generation: u32,
+    /// The content hash of the first build since then.
+    pub first: String,
+    /// The content hashes of later ones, each with the last commit before it.
+    pub switches: Vec<(CommitSeq, String)>,
+}
+
+impl FunctionHistory {
+    /// The content hash of the last build.
+    #[must_use]
+    pub fn last(&self) -> &str {
+        self.switches.last().map_or(&self.first, |(_, hash)| hash)
+    }
+}
+
+/// The last word on each pipeline, each sink outside the log and each source, and which functions were switched. It does not grow with the number
+/// of epochs.
 ///
 /// ```
 /// use chalk_catalog::{ControlEvent, Journal, SourcePosition};
@@ -119,6 +139,8 @@ pub struct Journal {
     pub sources: BTreeMap<String, SourcePosition>,
     /// What each sink has, by pipeline and sink.
     pub sinks: BTreeMap<(String, String), CommittedSink>,
+    /// Functions of which another build was called at some time, by pipeline and name.
+    pub functions: BTreeMap<(String, String), FunctionHistory>,
 }
 
 impl Journal {
@@ -136,6 +158,20 @@ impl Journal {
             ControlEvent::SinkCommitted { pipeline, sink, epoch, upto, state } => {
                 let committed = CommittedSink { epoch: *epoch, upto: *upto, state: state.clone() };
                 self.sinks.insert((pipeline.clone(), sink.clone()), committed);
+            }
+            ControlEvent::FunctionSwitched { pipeline, function, from, to, after, generation } => {
+                let begins = |generation, first: &String| FunctionHistory {
+                    generation,
+                    first: first.clone(),
+                    switches: Vec::new(),
+                };
+                let key = (pipeline.clone(), function.clone());
+                let history = self.functions.entry(key).or_insert_with(|| begins(0, from));
+                if *generation > history.generation {
+                    *history = begins(*generation, to);
+                } else {
+                    history.switches.push((*after, to.clone()));
+                }
             }
             ControlEvent::TopicCreated { .. } | ControlEvent::SchemaChanged { .. } => {}
         }
@@ -155,7 +191,28 @@ impl Journal {
             let CommittedSink { epoch, upto, state } = committed.clone();
             ControlEvent::SinkCommitted { pipeline: pipeline.clone(), sink: sink.clone(), epoch, upto, state }
         });
-        pipelines.chain(sources).chain(sinks).collect()
+        let functions = self.functions.iter().flat_map(|((pipeline, function), history)| {
+            let FunctionHistory { generation, first, switches } = history;
+            let event = |from: &str, to: &str, after| ControlEvent::FunctionSwitched {
+                pipeline: pipeline.clone(),
+                function: function.clone(),
+                from: from.to_owned(),
+                to: to.to_owned(),
+                after,
+                generation: *generation,
+            };
+            let mut events = Vec::new();
+            if *generation > 0 {
+                events.push(event(first, first, CommitSeq(0)));
+            }
+            let mut before = first;
+            for (after, hash) in switches {
+                events.push(event(before, hash, *after));
+                before = hash;
+            }
+            events
+        });
+        pipelines.chain(sources).chain(sinks).chain(functions).collect()
     }
 }
 
@@ -187,6 +244,34 @@ mod tests {
         assert_eq!(again, journal);
         journal.apply(&record(4, true, &[("b", 3)]));
         assert_eq!(known(&journal), Some(vec![("b", 3)]));
+    }
+
+    #[test]
+    fn builds_of_functions_are_known_in_order() {
+        let switched = |from: &str, to: &str, after, generation| ControlEvent::FunctionSwitched {
+            pipeline: "p".to_owned(),
+            function: "f".to_owned(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            after: CommitSeq(after),
+            generation,
+        };
+        let mut journal = Journal::default();
+        let check = |journal: &Journal, generation, first: &str, switches: &[(u64, &str)]| {
+            let switches = switches.iter().map(|&(after, hash)| (CommitSeq(after), hash.to_owned())).collect();
+            let expected = FunctionHistory { generation, first: first.to_owned(), switches };
+            assert_eq!(journal.functions[&("p".to_owned(), "f".to_owned())], expected);
+            let mut again = Journal::default();
+            journal.events().iter().for_each(|event| again.apply(event));
+            assert_eq!(&again, journal);
+        };
+        journal.apply(&switched("a", "b", 10, 0));
+        journal.apply(&switched("b", "c", 20, 0));
+        check(&journal, 0, "a", &[(10, "b"), (20, "c")]);
+        journal.apply(&switched("c", "a", 0, 1));
+        check(&journal, 1, "a", &[]);
+        journal.apply(&switched("a", "b", 30, 1));
+        check(&journal, 1, "a", &[(30, "b")]);
     }
 
     #[test]

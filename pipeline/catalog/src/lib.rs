@@ -20,6 +20,8 @@ pub use avro::{AvroField, AvroType, EpochUnit};
 pub use control::ControlEvent;
 pub use evolution::{Evolution, SchemaBreak};
 pub use function::FunctionIdentity;
-pub use journal::{ChangelogPlace, CommittedEpoch, CommittedSink, EpochViews, Journal, SourcePosition, ViewRecord};
+pub use journal::{
+    ChangelogPlace, CommittedEpoch, CommittedSink, EpochViews, FunctionHistory, Journal, SourcePosition, ViewRecord,
+};
 pub use schema::{Column, ColumnType, RecordField, RecordSchema, Reference, SchemaError, TopicSchema};
 pub use topic::{SYSTEM_TOPICS, SchemaId, SystemTopic, TopicDef, TopicId, Topics};

@@ -26,11 +26,18 @@ pub enum SystemTopic {
     DeadLetters,
     /// Rows that arrived after their window had closed.
     LateRows,
+    /// Rows that a function was given up on for a reason that another run might not find.
+    Verdicts,
 }
 
 /// All system topics, by number.
-pub const SYSTEM_TOPICS: [SystemTopic; 4] =
-    [SystemTopic::Catalog, SystemTopic::Journal, SystemTopic::DeadLetters, SystemTopic::LateRows];
+pub const SYSTEM_TOPICS: [SystemTopic; 5] = [
+    SystemTopic::Catalog,
+    SystemTopic::Journal,
+    SystemTopic::DeadLetters,
+    SystemTopic::LateRows,
+    SystemTopic::Verdicts,
+];
 
 /// Numbers below are the system's: room for more of those.
 const FIRST_USER_ID: u32 = 16;
@@ -44,6 +51,7 @@ impl SystemTopic {
             Self::Journal => 1,
             Self::DeadLetters => 2,
             Self::LateRows => 3,
+            Self::Verdicts => 4,
         })
     }
 
@@ -61,6 +69,7 @@ impl SystemTopic {
             Self::Journal => "_journal",
             Self::DeadLetters => "dead_letters",
             Self::LateRows => "late_rows",
+            Self::Verdicts => "_verdicts",
         }
     }
 
@@ -89,6 +98,13 @@ impl SystemTopic {
                     {"name":"watermark","type":{"type":"long","logicalType":"timestamp-micros"}},
                     {"name":"window_end","type":{"type":"long","logicalType":"timestamp-micros"}},
                     {"name":"row","type":"string"}]}"#
+            }
+            Self::Verdicts => {
+                r#"{"event_type":"verdict","partitions":1,"fields":[
+                    {"name":"function","type":"string"},
+                    {"name":"arguments","type":"string"},
+                    {"name":"reason","type":"string"},
+                    {"name":"after","type":"long"}]}"#
             }
         }
     }
@@ -159,7 +175,7 @@ impl TopicDef {
     /// Whether pipelines keep it for themselves: a view's changelog, or the recorded results of a stage.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        self.is_changelog() || self.name().starts_with(RECORDED)
+        self.is_changelog() || self.name().starts_with(RECORDED) || self.id == SystemTopic::Verdicts.id()
     }
 }
 
@@ -200,7 +216,8 @@ impl Topics {
             }
             crate::ControlEvent::EpochCommitted { .. }
             | crate::ControlEvent::SourceRead { .. }
-            | crate::ControlEvent::SinkCommitted { .. } => {}
+            | crate::ControlEvent::SinkCommitted { .. }
+            | crate::ControlEvent::FunctionSwitched { .. } => {}
         }
         Ok(())
     }
@@ -256,7 +273,8 @@ mod tests {
     fn system_topics_can_be_read_and_keep_their_numbers() {
         let topics = Topics::default();
         let numbered: Vec<(u32, &str)> = topics.iter().map(|topic| (topic.id.0, topic.name())).collect();
-        assert_eq!(numbered, [(0, "_catalog"), (1, "_journal"), (2, "dead_letters"), (3, "late_rows")]);
+        let expected = [(0, "_catalog"), (1, "_journal"), (2, "dead_letters"), (3, "late_rows"), (4, "_verdicts")];
+        assert_eq!(numbered, expected);
         assert_eq!(topics.next_ids(), (TopicId(16), SchemaId(16)));
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::CliError;
 use crate::keeping::Keeping;
 use crate::node::system_clock;
+use chalk_catalog::SystemTopic;
 use chalk_event::{CommitSeq, IngestTime};
 use chalk_log::{CommitLog, Keep, Need, Retention};
 use chalk_runtime::{Checkpoints, Handle};
@@ -123,10 +124,11 @@ impl Work {
         Ok(())
     }
 
-    /// What is said, but that history keeps all of the topics that a start reads from their beginning.
+    /// What is said, but that history keeps all of the topics that a start reads from their beginning, and verdicts on rows.
     fn retention(&self) -> Result<Retention, CliError> {
         let mut retention = Keeping::read(&self.data)?.retention();
-        for topic in &self.read_again {
+        let read_by_each_start = SystemTopic::Verdicts.name().to_owned();
+        for topic in self.read_again.iter().chain([&read_by_each_start]) {
             let keep = retention.topics.get(topic).copied().unwrap_or(retention.others);
             retention.topics.insert(topic.clone(), Keep { history_age: None, ..keep });
         }

@@ -134,6 +134,17 @@ pub(crate) fn status_of(address: &str) -> Result<Value, CliError> {
     serde_json::from_str(&body).map_err(|error| CliError::other(format!("{url} does not answer as expected: {error}")))
 }
 
+/// `POST /functions/<name>/promote` of a server.
+pub(crate) fn promote(address: &str, name: &str) -> Result<Value, CliError> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let url = format!("http://{address}/functions/{name}/promote");
+    let (status, body) = read(&url, agent.post(&url).send_empty())?;
+    if status >= 300 {
+        return Err(server_error(&body));
+    }
+    serde_json::from_str(&body).map_err(|error| CliError::other(format!("{url} does not answer as expected: {error}")))
+}
+
 fn read(url: &str, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<(u16, String), CliError> {
     let failed = |error: ureq::Error| CliError::other(format!("cannot reach {url}: {error}"));
     let mut response = response.map_err(failed)?;

@@ -9,10 +9,12 @@
 
 use crate::error::CliError;
 use crate::graders::graders;
+use crate::node::PIPELINE;
 use crate::project::ProjectFiles;
-use chalk_catalog::FunctionIdentity;
+use chalk_catalog::{ControlEvent, FunctionIdentity, Journal};
+use chalk_event::CommitSeq;
 use chalk_plan::Functions;
-use chalk_udf_host::{AsyncFunction, Call, Folder, LoadError, Loaded, Source, version_function};
+use chalk_udf_host::{Call, CurrentFunction, Folder, LoadError, Loaded, Source, Timeline, version_function};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -27,17 +29,31 @@ pub struct ProjectFunctions {
     sql: Functions,
     identities: Vec<FunctionIdentity>,
     loaded: Vec<Loaded>,
-    recorded: BTreeMap<String, Arc<AsyncFunction>>,
+    recorded: BTreeMap<String, CurrentFunction>,
+    timeline: Timeline,
+    folder: Option<Folder>,
+    /// Of functions that were switched at some time: who counts at the beginning of the log, and which of its computations this is.
+    begun: BTreeMap<String, (String, u32)>,
 }
 
 impl ProjectFunctions {
-    /// All of them, ready to be called.
+    /// All of them, ready to be called by a pipeline or a replay.
     ///
     /// # Errors
     /// When sources have mistakes, or are not built as they are.
     pub fn of(files: &ProjectFiles) -> Result<Self, CliError> {
+        let (program, timeline) = (worker(), Timeline::default());
+        let functions = Self::with(files, |folder, source| Loaded::of(folder, source, &program, Some(&timeline)))?;
+        Ok(Self { timeline, ..functions })
+    }
+
+    /// All of them, ready to be called by whoever asks: what they make of that is nobody else's business.
+    ///
+    /// # Errors
+    /// As for [`ProjectFunctions::of`].
+    pub fn asked(files: &ProjectFiles) -> Result<Self, CliError> {
         let program = worker();
-        Self::with(files, |folder, source| Loaded::of(folder, source, &program))
+        Self::with(files, |folder, source| Loaded::of(folder, source, &program, None))
     }
 
     /// All of them, to be planned with alone: they need not be built.
@@ -68,6 +84,7 @@ impl ProjectFunctions {
                     Err(error) => errors.push(error.to_string()),
                 }
             }
+            functions.folder = Some(folder);
         }
         if !errors.is_empty() {
             return Err(CliError::other(errors.join("\n")));
@@ -81,12 +98,16 @@ impl ProjectFunctions {
                 Call::Aggregate(udf) => functions.sql.aggregate.push(Arc::clone(udf)),
                 Call::Recorded(udf, function) => {
                     functions.sql.recorded.push(Arc::clone(udf));
-                    let named = function.iter().map(|function| (udf.name().to_owned(), Arc::clone(function)));
+                    let named = function.iter().map(|function| (udf.name().to_owned(), function.clone()));
                     functions.recorded.extend(named);
                 }
             }
         }
-        let version = version_function(&functions.identities);
+        let builds = |identity: &FunctionIdentity| {
+            let loaded = functions.loaded.iter().find(|loaded| loaded.identity == *identity);
+            (identity.clone(), loaded.and_then(|loaded| loaded.builds.clone()))
+        };
+        let version = version_function(&functions.identities.iter().map(builds).collect::<Vec<_>>());
         functions.identities.push(version.identity);
         functions.sql.scalar.push(version.udf);
         Ok(functions)
@@ -112,13 +133,72 @@ impl ProjectFunctions {
 
     /// Those that stages call, by name.
     #[must_use]
-    pub fn recorded(&self) -> &BTreeMap<String, Arc<AsyncFunction>> {
+    pub fn recorded(&self) -> &BTreeMap<String, CurrentFunction> {
         &self.recorded
     }
 
     /// Whether a function's results are recorded, so that they do not depend on who it is now.
     pub(crate) fn is_recorded(&self, name: &str) -> bool {
         self.sql.recorded.iter().any(|udf| udf.name() == name)
+    }
+
+    /// Where in the log a pipeline calls them.
+    #[must_use]
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// Makes the builds count that the log says, where it says so. That holds as long as sources are what was switched to; with another source
+    /// all of the log is computed by that one, which is what the given events say.
+    ///
+    /// # Errors
+    /// When an earlier build cannot be loaded.
+    pub(crate) fn follow(&mut self, journal: &Journal) -> Result<Vec<ControlEvent>, CliError> {
+        let mut begun_anew = Vec::new();
+        for ((pipeline, name), history) in journal.functions.iter().filter(|((pipeline, _), _)| pipeline == PIPELINE) {
+            let Some(identity) = self.identities.iter().find(|identity| identity.name == *name) else { continue };
+            if self.is_recorded(name) {
+                continue;
+            }
+            let hash = &identity.content_hash;
+            let loaded = self.loaded.iter().find(|loaded| loaded.identity == *identity);
+            let begun = match (&self.folder, loaded) {
+                (Some(folder), Some(loaded)) if history.last() == hash => {
+                    let followed = loaded.follow(folder, &worker(), &self.timeline, &history.first, &history.switches);
+                    followed.map_err(|error| CliError::other(error.to_string()))?;
+                    (history.first.clone(), history.generation)
+                }
+                _ if history.last() == hash && history.switches.is_empty() => (hash.clone(), history.generation),
+                _ => {
+                    begun_anew.push(ControlEvent::FunctionSwitched {
+                        pipeline: pipeline.clone(),
+                        function: name.clone(),
+                        from: history.last().to_owned(),
+                        to: hash.clone(),
+                        after: CommitSeq(0),
+                        generation: history.generation + 1,
+                    });
+                    (hash.clone(), history.generation + 1)
+                }
+            };
+            self.begun.insert(name.clone(), begun);
+        }
+        Ok(begun_anew)
+    }
+
+    /// Who the functions are whose results are not recorded, as what state depends on: what they were at the beginning of the log.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for FunctionIdentity { name, content_hash } in &self.identities {
+            if self.is_recorded(name) {
+                continue;
+            }
+            let (first, generation) =
+                self.begun.get(name).map_or((content_hash, 0), |(first, generation)| (first, *generation));
+            let generation = if generation > 0 { format!(" {generation}") } else { String::new() };
+            text.push_str(&format!("{name}@{first}{generation}\n"));
+        }
+        text
     }
 
     /// Those of `udfs/` that are not native.

@@ -15,6 +15,7 @@ mod graders;
 mod keeping;
 mod node;
 mod project;
+mod promotion;
 mod replay;
 mod serving;
 mod settings;

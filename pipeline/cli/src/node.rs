@@ -5,11 +5,12 @@ use crate::error::CliError;
 use crate::functions::ProjectFunctions;
 use crate::keeping::{Keeping, parse_bytes};
 use crate::project::ProjectFiles;
+use crate::promotion::Promoting;
 use crate::settings::LogBackend;
 use chalk_connect::Lines;
 use chalk_event::PartitionId;
 use chalk_ingest::{Door, DoorOptions, Intake};
-use chalk_log::{CommitLog, EventLog, Holder, LogError, LogOptions};
+use chalk_log::{Append, CommitLog, EventLog, Holder, LogError, LogOptions};
 use chalk_plan::{Functions as SqlFunctions, Project, SqlFile};
 use chalk_runtime::{Checkpoints, ColdTier, Functions, Handle, Options, Pipeline, log_elsewhere, prepare_stages};
 use chalk_serve::{App, Queries, QueryLimits};
@@ -17,7 +18,7 @@ use chalk_store::LocalFiles;
 use chalk_udf_host::Permits;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -84,7 +85,7 @@ impl Tuning {
 
     fn recorded(self, functions: &ProjectFunctions) -> Functions {
         let permits = self.in_flight.map_or_else(Permits::default, Permits::new);
-        Functions { by_name: functions.recorded().clone(), permits }
+        Functions { by_name: functions.recorded().clone(), permits, timeline: functions.timeline().clone() }
     }
 
     fn door(self) -> DoorOptions {
@@ -117,7 +118,7 @@ enum Opened {
 pub struct Node {
     /// The project, planned.
     pub project: Project,
-    /// The functions that SQL can call.
+    /// The functions that whoever asks can call.
     pub functions: SqlFunctions,
     /// The log.
     pub log: Arc<dyn EventLog>,
@@ -127,12 +128,13 @@ pub struct Node {
     pub intake: Arc<dyn Intake>,
     /// The running pipeline.
     pub pipeline: Arc<Handle>,
+    promoting: Arc<Promoting>,
     commit_log: Arc<CommitLog>,
     holder: Holder,
     data: PathBuf,
 }
 
-/// What a pipeline's results depend on: its text, and who its functions are.
+/// What a pipeline's results depend on: its text, and who its functions were at the beginning of the log. What they are since is in the log.
 pub(crate) fn identity(files: &ProjectFiles, functions: &ProjectFunctions) -> String {
     let mut identity = String::new();
     // Not the files' names: how the project's path is spelt says nothing about results.
@@ -142,9 +144,7 @@ pub(crate) fn identity(files: &ProjectFiles, functions: &ProjectFunctions) -> St
     for (topic, avsc) in &files.schemas {
         identity.push_str(&format!("{topic}\n{avsc}\n"));
     }
-    for function in functions.identities().iter().filter(|function| !functions.is_recorded(&function.name)) {
-        identity.push_str(&format!("{function}\n"));
-    }
+    identity.push_str(&functions.text());
     identity
 }
 
@@ -221,7 +221,8 @@ impl Node {
         rerun: &BTreeSet<String>,
     ) -> Result<Self, CliError> {
         let (quiet, through) = (opened != Opened::Run, opened != Opened::Look);
-        let (project, functions) = Self::plan(files)?;
+        let (project, mut functions) = Self::plan(files)?;
+        let asked = ProjectFunctions::asked(files)?;
         let called: BTreeSet<&str> = project.graph.stages.iter().map(|stage| stage.function.as_str()).collect();
         if let Some(unknown) = rerun.iter().find(|name| !called.contains(name.as_str())) {
             return Err(CliError::other(format!(
@@ -248,6 +249,11 @@ impl Node {
             {
                 log.ensure_topic(&topic.name, avsc, chalk_catalog::TopicSchema::NO_ENVELOPE)?;
             }
+        }
+        let begun_anew = functions.follow(&log.journal())?;
+        if !begun_anew.is_empty() {
+            let frames = begun_anew.iter().map(|event| log.control_frame(event)).collect::<Result<_, _>>()?;
+            log.append(Append { frames })?.wait()?;
         }
         let ids = Arc::new(LocalFiles::at(&data.join("ids")).map_err(LogError::from)?);
         let door = tuning.door().keeping_ids_in(ids);
@@ -283,9 +289,21 @@ impl Node {
             Some(elsewhere) => pipeline.take_through(elsewhere, &door)?,
             None => Arc::clone(&door) as _,
         };
+        let (loaded, timeline) = (functions.loaded().to_vec(), functions.timeline().clone());
+        let promoting = Promoting {
+            files: files.clone(),
+            graph: project.graph.clone(),
+            timeline,
+            called: loaded,
+            asked: asked.loaded().to_vec(),
+            log: Arc::clone(&log),
+            pipeline: Arc::clone(&pipeline),
+            one: Mutex::default(),
+        };
         Ok(Self {
             project,
-            functions: functions.into_sql(),
+            functions: asked.into_sql(),
+            promoting: Arc::new(promoting),
             log,
             door,
             intake,
@@ -313,8 +331,10 @@ impl Node {
     /// What servers serve: queries, the door, the pipeline's figures.
     #[must_use]
     pub fn app(&self) -> App {
+        let promoting = Arc::clone(&self.promoting);
         let app = App::new(self.queries(), Arc::clone(&self.door), Arc::clone(&self.pipeline), system_clock());
         app.taking_from(Arc::clone(&self.intake))
+            .promoting(Arc::new(move |name| promoting.promote(name).map_err(|error| error.to_string())))
     }
 
     /// Keeps history and applies retention from here on, for as long as what is given back is there.

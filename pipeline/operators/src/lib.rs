@@ -56,6 +56,6 @@ mod unnest;
 
 pub use aggregate::tick as ttl_tick;
 pub use build::{key_columns, operator};
-pub use operator::{LateRow, Operator, OperatorError, RefusedRow, Step, StepTime};
+pub use operator::{LateRow, Operator, OperatorError, RefusedGroup, RefusedRow, Step, StepTime};
 pub use spill::{Leaving, Spill, SpillMemory};
 pub use state::{GroupState, SavedState, StateKind, state_kind, state_ports};

@@ -1,6 +1,7 @@
 //! The contract of an operator.
 
 use crate::{GroupState, SavedState, Spill};
+use arrow::array::RecordBatch;
 use chalk_event::{ChangeBatch, EventTime, IngestTime, Watermark};
 
 /// An operator failed. It is the engine's or a function's mistake, never an event's.
@@ -69,6 +70,15 @@ pub struct RefusedRow {
     pub message: String,
 }
 
+/// A group, or a partition of ordered rows, that a function failed for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedGroup {
+    /// What it is grouped by: one row.
+    pub keys: RecordBatch,
+    /// What the function said.
+    pub message: String,
+}
+
 /// What a step gives.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -78,6 +88,8 @@ pub struct Step {
     pub late: Vec<LateRow>,
     /// Rows that an expression or function failed for: they are not in the changes.
     pub refused: Vec<RefusedRow>,
+    /// Groups that a function begins to fail for: they have no result until their rows change.
+    pub refused_groups: Vec<RefusedGroup>,
 }
 
 /// A synchronous state machine over change batches.

@@ -3,7 +3,7 @@
 use crate::{OperatorError, Step};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use chalk_event::{ChangeBatch, consolidate};
 use chalk_graph::Node;
@@ -61,6 +61,16 @@ impl Output {
             .map_err(|error| self.arrow(error))
     }
 
+    /// One row of the first columns of the schema.
+    pub(crate) fn first_columns(&self, columns: Vec<ArrayRef>) -> Result<RecordBatch, OperatorError> {
+        let fields = self.schema.fields().iter().zip(&columns);
+        let fields: Vec<Field> =
+            fields.map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true)).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+            .map_err(|error| self.arrow(error))
+    }
+
     /// Changes of the schema.
     pub(crate) fn changes(&self, columns: Vec<ArrayRef>, weights: Vec<i64>) -> Result<ChangeBatch, OperatorError> {
         let rows = self.rows(columns, weights.len())?;
@@ -92,5 +102,5 @@ impl Output {
 
 /// A step without late rows.
 pub(crate) fn on_time(changes: ChangeBatch) -> Step {
-    Step { changes, late: Vec::new(), refused: Vec::new() }
+    Step { changes, late: Vec::new(), refused: Vec::new(), refused_groups: Vec::new() }
 }

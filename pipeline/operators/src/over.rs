@@ -1,6 +1,6 @@
 //! Functions over the ordered rows of a partition: `lag`, `first_value`, a running `sum`, and whatever else DataFusion has.
 //!
-//! A partition that a step changes is computed again; what differs is given. Rows that are sorted alike come in the order of their columns.
+//! A partition that a step changes is computed again; what differs is given. One that a function fails for gives no rows until it changes. Rows that are sorted alike come in the order of their columns.
 //!
 //! ```text
 //! step   input    output with lag(score) over (order by score)
@@ -16,8 +16,9 @@ mod tests;
 
 use crate::output::{Output, on_time};
 use crate::partitions::{Ordered, Partitions};
+use crate::refused::is_of_a_row;
 use crate::state::SavedState;
-use crate::{Operator, OperatorError, Spill, Step, StepTime};
+use crate::{Operator, OperatorError, RefusedGroup, Spill, Step, StepTime};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use chalk_event::ChangeBatch;
@@ -33,8 +34,18 @@ pub(crate) struct OverOperator {
     functions: Vec<Arc<dyn WindowExpr>>,
     /// Partitions come whole, and are forgotten at once.
     whole: bool,
+    partition: Vec<usize>,
     // State.
     partitions: Partitions,
+}
+
+/// What a partition gives.
+enum Computed {
+    /// It has no rows.
+    Nothing,
+    Rows(ChangeBatch),
+    /// A function fails for it.
+    Refused(RefusedGroup),
 }
 
 impl OverOperator {
@@ -42,18 +53,18 @@ impl OverOperator {
     pub(crate) fn new(over: &Over, input: &SchemaRef, output: Output) -> Result<Self, OperatorError> {
         let partitions =
             Partitions::new(&over.partition, &over.order, input, &output).map_err(|error| output.arrow(error))?;
-        let (input, functions) = (Arc::clone(input), over.functions.clone());
-        Ok(Self { output, input, functions, whole: over.whole, partitions })
+        let (input, functions, partition) = (Arc::clone(input), over.functions.clone(), over.partition.clone());
+        Ok(Self { output, input, functions, whole: over.whole, partition, partitions })
     }
 
-    /// The rows of a partition with the functions' results, each with this weight; nothing of a partition without rows.
-    fn computed(&self, rows: &Ordered, weight: i64) -> Result<Option<ChangeBatch>, OperatorError> {
+    /// The rows of a partition with the functions' results, each with this weight.
+    fn computed(&self, rows: &Ordered, weight: i64) -> Result<Computed, OperatorError> {
         let rows: Vec<&[u8]> = rows
             .iter()
             .flat_map(|(place, &weight)| std::iter::repeat_n(place.row(), usize::try_from(weight).unwrap_or(0)))
             .collect();
         if rows.is_empty() {
-            return Ok(None);
+            return Ok(Computed::Nothing);
         }
         let count = rows.len();
         let arrow = |error| self.output.arrow(error);
@@ -62,9 +73,16 @@ impl OverOperator {
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.input), columns.clone(), &options);
         let batch = batch.map_err(arrow)?;
         for function in &self.functions {
-            columns.push(function.evaluate(&batch).map_err(|error| self.output.expression(&error))?);
+            match function.evaluate(&batch) {
+                Ok(column) => columns.push(column),
+                Err(error) if is_of_a_row(&error) => {
+                    let keys = batch.slice(0, 1).project(&self.partition).map_err(arrow)?;
+                    return Ok(Computed::Refused(RefusedGroup { keys, message: error.strip_backtrace() }));
+                }
+                Err(error) => return Err(self.output.expression(&error)),
+            }
         }
-        self.output.changes(columns, vec![weight; count]).map(Some)
+        self.output.changes(columns, vec![weight; count]).map(Computed::Rows)
     }
 }
 
@@ -76,17 +94,24 @@ impl Operator for OverOperator {
             return Ok(on_time(output.nothing()));
         }
         let deltas = self.partitions.deltas(input).map_err(|error| output.arrow(error))?;
-        let mut changes = Vec::new();
+        let (mut changes, mut refused_groups) = (Vec::new(), Vec::new());
         for (partition, delta) in deltas.iter().filter(|(_, delta)| !delta.is_empty()) {
-            changes.extend(self.computed(self.partitions.rows(*partition), -1)?);
+            let before = self.computed(self.partitions.rows(*partition), -1)?;
             self.partitions.apply(*partition, delta);
-            changes.extend(self.computed(self.partitions.rows(*partition), 1)?);
+            match (&before, self.computed(self.partitions.rows(*partition), 1)?) {
+                (_, Computed::Rows(after)) => changes.push(after),
+                (Computed::Refused(_), Computed::Refused(_)) | (_, Computed::Nothing) => {}
+                (_, Computed::Refused(refused)) => refused_groups.push(refused),
+            }
+            if let Computed::Rows(before) = before {
+                changes.push(before);
+            }
         }
         self.partitions.free(&deltas, self.whole);
         if changes.is_empty() {
-            return Ok(on_time(output.nothing()));
+            return Ok(Step { refused_groups, ..on_time(output.nothing()) });
         }
-        Ok(on_time(output.consolidated(output.concat(&changes)?)?))
+        Ok(Step { refused_groups, ..on_time(output.consolidated(output.concat(&changes)?)?) })
     }
 
     fn spill(&mut self) -> Option<&mut dyn Spill> {

@@ -68,8 +68,9 @@ fn find(
     Ok(())
 }
 
-/// Whether an error is about the values of a row. All others are about the plan or the machine, and another row would fail the same way.
-fn is_of_a_row(error: &DataFusionError) -> bool {
+/// Whether an error is about the values of a row, or of a group. All others are about the plan or the machine, and another row would fail the
+/// same way.
+pub(crate) fn is_of_a_row(error: &DataFusionError) -> bool {
     match error.find_root() {
         DataFusionError::Execution(_) => true,
         DataFusionError::ArrowError(error, _) => matches!(

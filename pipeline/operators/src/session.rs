@@ -180,7 +180,7 @@ impl SessionOperator {
         }
         let mut given = Given::default();
         closing.due(time.after, self.gap, &mut self.timelines, &mut self.ids, &mut given);
-        Ok(Step { changes: self.changes(given)?, late, refused: Vec::new() })
+        Ok(Step { late, ..on_time(self.changes(given)?) })
     }
 
     fn changes(&self, given: Given) -> Result<ChangeBatch, OperatorError> {

@@ -11,6 +11,8 @@ use crate::journal::ViewJournal;
 use crate::late;
 use crate::refused;
 use crate::stats::Stats;
+use crate::switch::Made;
+use crate::verdicts;
 use chalk_catalog::{ControlEvent, EpochViews, TopicDef};
 use chalk_connect::Lines;
 use chalk_event::{ChangeBatch, CommitSeq, Epoch};
@@ -101,6 +103,7 @@ impl Committer {
             match computed {
                 Computed::Epoch(output) => self.commit(output)?,
                 Computed::State(state) => self.checkpoint(*state),
+                Computed::Switch(made) => self.switch(*made)?,
             }
         }
         // Each is closed, whatever becomes of another.
@@ -119,6 +122,7 @@ impl Committer {
         let (epoch, upto, lasting) = (output.epoch, output.upto, output.lasting);
         let (sinks, late) = (std::mem::take(&mut output.sinks), std::mem::take(&mut output.late));
         let refused = std::mem::take(&mut output.refused);
+        let given_up = verdicts::frame(&output.verdicts)?;
         if self.saver.as_ref().is_some_and(|(_, saving)| saving.has_failed()) {
             self.saver = None;
             self.saved_views.clear();
@@ -163,7 +167,7 @@ impl Committer {
         }
         self.stats.late.fetch_add(late.len() as u64, Ordering::Relaxed);
         self.stats.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
-        let set_aside = !late.is_empty() || !refused.is_empty();
+        let set_aside = !late.is_empty() || !refused.is_empty() || given_up.is_some();
         let leaves = !given_before && (shown || !events.is_empty() || set_aside);
         let mut record = is_told.then(|| self.journal.next(&self.snapshot.views));
         if leaves || record.as_ref().is_some_and(|record| record.worth_it) {
@@ -175,12 +179,16 @@ impl Committer {
                 frames.extend(late::frame(&late)?);
                 frames.extend(refused::frame(&refused, output.time)?);
             }
+            frames.extend(given_up);
             let views = record.map(|record| record.views);
             let derived = self.append(epoch, upto, views.clone(), &events, frames)?;
             self.journal.recorded(views);
             if leaves {
                 self.unsettled.push_back((self.snapshot.upto, derived));
             }
+        } else if let Some(given_up) = given_up {
+            // The epoch itself was recorded by an earlier run, for which the function did better.
+            self.door.log().append(Append { frames: vec![given_up] })?.wait()?;
         }
         if !lasting {
             self.changelogs.lose();
@@ -214,6 +222,16 @@ impl Committer {
         let appended = pending.wait()?;
         pass(Point::EpochAfterJournal);
         Ok(appended.commit_seq)
+    }
+
+    /// Records a switch, behind all that the epochs before it led to.
+    fn switch(&self, Made { record, switched, answer }: Made) -> Result<(), RuntimeError> {
+        let log = self.door.log();
+        let frames = vec![log.control_frame(&record)?];
+        log.append(Append { frames })?.wait()?;
+        // Whoever has asked may be gone.
+        let _ = answer.send(switched);
+        Ok(())
     }
 
     /// All that the epochs so far led to is durable, what sinks were given too: they are waited for.

@@ -8,18 +8,20 @@ use crate::refused::Refused;
 use crate::source::{SourceTable, TableRows};
 use crate::stats::Stats;
 use crate::steps::{Closer, closers, cut};
+use crate::switch::{Asked, Made, Switched};
 use chalk_catalog::TopicId;
 use chalk_event::{ChangeBatch, CommitSeq, Epoch, IngestTime};
 use chalk_graph::NodeId;
 use chalk_log::{Commit, EventLog};
 use chalk_operators::StepTime;
+use chalk_udf_host::{Timeline, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, SyncSender, channel};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// What an epoch gives.
 pub(crate) struct EpochOutput {
@@ -34,6 +36,8 @@ pub(crate) struct EpochOutput {
     pub(crate) sinks: Vec<(NodeId, ChangeBatch)>,
     pub(crate) late: Vec<Late>,
     pub(crate) refused: Vec<Refused>,
+    /// What was given up on, and is not recorded yet.
+    pub(crate) verdicts: Vec<Verdict>,
 }
 
 /// What the engine gives to the committer.
@@ -42,6 +46,8 @@ pub(crate) enum Computed {
     Epoch(EpochOutput),
     /// State as of the epoch before; its groups come later.
     State(Box<EngineState>),
+    /// From the next epoch on something is otherwise.
+    Switch(Box<Made>),
 }
 
 /// When checkpoints are begun.
@@ -78,8 +84,11 @@ pub(crate) struct Engine {
     pub(crate) epoch_bytes_max: usize,
     /// Output up to here was committed by an earlier run, for one sink or another: epochs end exactly there.
     pub(crate) committed: BTreeSet<CommitSeq>,
+    /// Where functions are called; epochs end where something about them changes.
+    pub(crate) timeline: Timeline,
     pub(crate) out: SyncSender<Computed>,
     pub(crate) stop: watch::Receiver<Stop>,
+    pub(crate) switches: mpsc::Receiver<Asked>,
     /// The epoch that closed the windows of bounded sources, once it is on its way.
     pub(crate) drained: watch::Sender<Option<Epoch>>,
     /// `None` when no checkpoints are made.
@@ -93,6 +102,8 @@ pub(crate) struct Engine {
     pub(crate) position: CommitSeq,
     /// When the last commit with rows that was read was made.
     pub(crate) time: Option<IngestTime>,
+    /// A switch that is to be made as soon as it can be.
+    pub(crate) asked: Option<Asked>,
     // metrics
     pub(crate) stats: Arc<Stats>,
 }
@@ -116,6 +127,7 @@ impl Engine {
 
     /// Runs until it is told to stop or the committer is gone.
     pub(crate) fn run(mut self) -> Result<(), RuntimeError> {
+        self.timeline.stand_at(self.position);
         let first = self.step(&BTreeMap::new(), &BTreeMap::new())?;
         if !self.send(first, true) {
             return Ok(());
@@ -129,6 +141,13 @@ impl Engine {
                 }
                 while self.give_groups() {}
                 return Ok(());
+            }
+            self.asked = self.asked.take().or_else(|| self.switches.try_recv().ok());
+            if let Some(asked) = self.asked.take_if(|_| self.committed.last().is_none_or(|end| *end <= self.position)) {
+                if !self.switch(asked) {
+                    return Ok(());
+                }
+                continue;
             }
             let behind = self.position < *durable.borrow_and_update();
             if behind {
@@ -158,6 +177,7 @@ impl Engine {
                     tokio::select! {
                         _ = durable.changed() => {}
                         _ = self.stop.changed() => {}
+                        Some(asked) = self.switches.recv() => self.asked = Some(asked),
                     }
                 });
                 if durable.has_changed().is_err() {
@@ -167,6 +187,15 @@ impl Engine {
         }
     }
 
+    /// From here on something is otherwise. What an earlier run has committed is behind.
+    fn switch(&mut self, Asked { switch, answer }: Asked) -> bool {
+        let switched = Switched { epoch: self.epoch, after: self.position };
+        (switch.apply)(self.position);
+        self.timeline.stand_at(self.position);
+        let record = (switch.record)(self.position);
+        self.out.send(Computed::Switch(Box::new(Made { record, switched, answer }))).is_ok()
+    }
+
     fn is_drained(&self) -> bool {
         self.drained.borrow().is_some()
     }
@@ -174,8 +203,9 @@ impl Engine {
     fn send(&mut self, output: StepOutput, lasting: bool) -> bool {
         let StepOutput { sinks, late, refused } = output;
         self.epoch = self.epoch.next();
-        let (epoch, upto, time) = (self.epoch, self.position, self.time);
-        self.out.send(Computed::Epoch(EpochOutput { epoch, upto, time, lasting, sinks, late, refused })).is_ok()
+        let (epoch, upto, time, verdicts) = (self.epoch, self.position, self.time, self.timeline.take_found());
+        let output = EpochOutput { epoch, upto, time, lasting, sinks, late, refused, verdicts };
+        self.out.send(Computed::Epoch(output)).is_ok()
     }
 
     /// Whether to begin a checkpoint: it is time, or so many bytes are waiting for it, and the last one is written. One that
@@ -240,12 +270,12 @@ impl Engine {
     /// Computes the next epoch: whatever the log has, up to a bound.
     fn epoch(&mut self) -> Result<Option<StepOutput>, RuntimeError> {
         let (mut commits, mut upto) = self.log.read(self.position, &self.topics, self.epoch_bytes_max)?;
-        if let Some(&end) = self.committed.iter().find(|end| **end > self.position)
-            && upto > end
-        {
+        let committed = self.committed.range((Bound::Excluded(self.position), Bound::Unbounded)).next().copied();
+        for end in committed.into_iter().chain(self.timeline.next_end(self.position)) {
             commits.retain(|commit| commit.seq <= end);
-            upto = end;
+            upto = upto.min(end);
         }
+        self.timeline.stand_at(self.position);
         let output = self.compute(&commits)?;
         self.position = upto;
         self.time = commits.last().map(|commit| commit.time).or(self.time);

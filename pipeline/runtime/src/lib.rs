@@ -15,6 +15,8 @@
 //! A stage whose results are recorded is beside all this: it reads its rows from the log by itself and appends results to it, which the engine reads as
 //! the rows of any topic.
 //!
+//! What a function's results depend on beside its arguments is in the log, too, and is followed by every run and replay.
+//!
 //! This crate must not know SQL text or serving.
 
 mod changelog;
@@ -45,6 +47,8 @@ mod source;
 mod stats;
 mod steps;
 mod stored;
+mod switch;
+mod verdicts;
 
 pub use changelog::{At, Past, as_of, changes_between};
 pub use checkpoint::{CheckpointReport, Checkpoints, CopyReport, topics_read_again};
@@ -55,4 +59,5 @@ pub use inputs::{log_elsewhere, look_at_topic, rows_of};
 pub use pipeline::{Handle, Options, Pipeline, start};
 pub use recorded::{Functions, current_stages, prepare_stages};
 pub use replay::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified, replay, verify};
-pub use stats::{CheckpointStatus, CopiesStatus, SinkStatus, SourceStatus, Status};
+pub use stats::{CheckpointStatus, CopiesStatus, SinkStatus, SourceStatus, StageStatus, Status};
+pub use switch::{Switch, Switched, can_switch};

@@ -20,6 +20,8 @@ use crate::reading::{self, Reader, Wish};
 use crate::recorded::{Functions, Progress, Stages, ring, start_stages};
 use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
+use crate::switch::{Asked, Switch, Switched};
+use crate::verdicts;
 use chalk_catalog::{CommittedEpoch, TopicId};
 use chalk_connect::{ConnectError, DirectorySink, FileSink, Lines, Recovered, Sink};
 use chalk_event::{CommitSeq, Epoch};
@@ -36,7 +38,7 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How a pipeline runs.
 pub struct Options {
@@ -93,6 +95,7 @@ pub struct Handle {
     saving: Option<Arc<Saving>>,
     /// As long as it is there, checkpoints are copied.
     copying: Mutex<Option<Sender<()>>>,
+    switches: mpsc::Sender<Asked>,
 }
 
 impl Handle {
@@ -138,6 +141,16 @@ impl Handle {
                 return Err(self.stopped());
             }
         }
+    }
+
+    /// Changes something between two epochs; waits until that is recorded. Never call it on an async task's thread.
+    ///
+    /// # Errors
+    /// When the pipeline stops first.
+    pub fn switch(&self, switch: Switch) -> Result<Switched, RuntimeError> {
+        let (answer, answered) = channel();
+        self.switches.blocking_send(Asked { switch, answer }).map_err(|_| self.stopped())?;
+        answered.recv().map_err(|_| self.stopped())
     }
 
     /// Up to where every stage has recorded its results: a start reads what comes after it again.
@@ -233,6 +246,8 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let last = journal.pipelines.get(&pipeline.name);
     let committed = last.map(|last| last.upto);
     let stats = Arc::new(Stats::default());
+    let timeline = options.functions.timeline.clone();
+    timeline.know(verdicts::recorded(&*log)?);
     let begin = Begin::new(pipeline, &log, options, &stats)?;
     let topics: Vec<TopicId> = begin.sources.iter().map(|source| source.topic).collect();
     let publisher = Publisher::new(begin.snapshot.clone());
@@ -264,14 +279,17 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let durable = *log.durable().borrow();
     let unsettled = (begin.snapshot.upto < durable).then_some((begin.snapshot.upto, durable));
     let (drained_at, drained) = watch::channel(None);
+    let (switches, asked) = mpsc::channel(1);
     let engine = Engine {
         log: Arc::clone(&log),
         topics,
         closers: Engine::new_closers(&begin.dataflow),
         epoch_bytes_max: options.epoch_bytes_max,
         committed: committed.into_iter().chain(begin.targets.values().filter_map(Target::committed)).collect(),
+        timeline,
         out,
         stop: stopped,
+        switches: asked,
         drained: drained_at,
         checkpoints,
         memory: begin.cold.as_ref().map(|cold| Arc::clone(cold.memory())),
@@ -280,6 +298,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         epoch: after_shown(last, &begin.snapshot, durable),
         position: begin.snapshot.upto,
         time: None,
+        asked: None,
         stats: Arc::clone(&stats),
     };
     let saved_views = if saver.is_some() { begin.snapshot.views.clone() } else { BTreeMap::new() };
@@ -367,6 +386,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         reading,
         saving,
         copying,
+        switches,
     })
 }
 
@@ -476,9 +496,9 @@ impl Begin {
         }
         restore(manifest, &checkpoints.storage, &mut dataflow, &mut views, cold.as_mut())?;
         let again = sources.clone();
-        reread(&**log, CommitSeq(manifest.upto), options.epoch_bytes_max, again, &mut dataflow)?;
-        restore_watermarks(manifest, &mut sources);
         let upto = CommitSeq(manifest.upto);
+        reread(&**log, upto, options.epoch_bytes_max, again, &mut dataflow, &options.functions.timeline)?;
+        restore_watermarks(manifest, &mut sources);
         let snapshot = Snapshot { epoch: Epoch(manifest.epoch), upto, settled: upto, views };
         Ok(Self { dataflow, sources, targets, snapshot, saver: None, cold })
     }

@@ -1,11 +1,11 @@
-//! Rows that a query's expression or function failed for: kept in `dead_letters`, never silent.
+//! Rows and groups that a query's expression or function failed for: kept in `dead_letters`, never silent.
 
 use crate::error::RuntimeError;
 use chalk_catalog::SystemTopic;
 use chalk_codec::{Cell, Reason, RowsBuilder, write_json_row};
 use chalk_event::{ChangeBatch, IngestTime, PartitionId};
 use chalk_log::FrameToAppend;
-use chalk_operators::RefusedRow;
+use chalk_operators::{RefusedGroup, RefusedRow};
 use std::borrow::Cow;
 
 /// A refused row, as it is kept.
@@ -13,7 +13,7 @@ pub(crate) struct Refused {
     /// The node that refused it.
     pub(crate) node: String,
     pub(crate) message: String,
-    /// The row that the node got, as JSON.
+    /// The row that the node got, as JSON; of a group what it is grouped by.
     pub(crate) json: String,
 }
 
@@ -27,6 +27,13 @@ impl Refused {
         let written = write_json_row(&mut json, batch.rows(), refused.row, &|_| false);
         let refused = || Self { node: String::new(), message: refused.message.clone(), json };
         Some(written.map(|()| refused()).map_err(Into::into))
+    }
+
+    /// A group, which is kept as what it is grouped by.
+    pub(crate) fn of_group(refused: &RefusedGroup) -> Result<Self, RuntimeError> {
+        let mut json = String::new();
+        write_json_row(&mut json, &refused.keys, 0, &|_| false)?;
+        Ok(Self { node: String::new(), message: refused.message.clone(), json })
     }
 }
 

@@ -230,8 +230,8 @@ fn run(
         let step = operator.step(&inputs, time)?;
         let batch = |port: usize| inputs.get(port).cloned().unwrap_or_else(|| step.changes.clone());
         let late = step.late.iter().map(|row| Late { row: row.clone(), batch: batch(row.port) }).collect();
-        let refused =
-            step.refused.iter().filter_map(|row| Refused::of(row, inputs.first()?)).collect::<Result<_, _>>()?;
+        let rows = step.refused.iter().filter_map(|row| Refused::of(row, inputs.first()?));
+        let refused = rows.chain(step.refused_groups.iter().map(Refused::of_group)).collect::<Result<_, _>>()?;
         Ok(Given { changes: step.changes, late, refused })
     };
     if rows < SPLIT_ROWS_MIN || parts.len() == 1 {

@@ -22,6 +22,7 @@ pub(crate) struct Stats {
     checkpoint: Mutex<CheckpointStatus>,
     sources: Mutex<BTreeMap<String, SourceStatus>>,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
+    stages: Mutex<BTreeMap<String, StageStatus>>,
     state: OnceLock<Arc<StateMemory>>,
 }
 
@@ -38,6 +39,25 @@ pub struct SourceStatus {
     pub reconnects: u64,
     /// Why nothing comes at present.
     pub waits: Option<String>,
+}
+
+/// How a stage that calls an async function is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageStatus {
+    /// Who is called: `name@hash`.
+    pub function: String,
+    /// Calls without an answer.
+    pub in_flight: usize,
+    /// How many there may be, as things are now.
+    pub limit: usize,
+    /// Rows that were read and are not called yet; what is beyond waits in the log.
+    pub waiting: usize,
+    /// It has read the log up to this commit.
+    pub read: CommitSeq,
+    /// Results that were given to the log since the start, failures among them.
+    pub recorded: u64,
+    /// Rows that the function failed for since the start: they are in `dead_letters`.
+    pub failed: u64,
 }
 
 /// How a sink outside the log is doing.
@@ -160,6 +180,15 @@ impl Stats {
         change(lock(&self.sinks).entry(name.to_owned()).or_default());
     }
 
+    /// How a stage is doing.
+    pub(crate) fn stage(&self, name: &str, status: StageStatus) {
+        let mut stages = lock(&self.stages);
+        match stages.get_mut(name) {
+            Some(known) => *known = status,
+            None => drop(stages.insert(name.to_owned(), status)),
+        }
+    }
+
     /// What the counters come to now.
     pub(crate) fn status(&self) -> Status {
         let derived = lock(&self.derived);
@@ -176,6 +205,7 @@ impl Stats {
             checkpoint: lock(&self.checkpoint).clone(),
             sources: lock(&self.sources).clone(),
             sinks: lock(&self.sinks).clone(),
+            stages: lock(&self.stages).clone(),
             state: self.state.get().map(|memory| memory.status()),
         }
     }
@@ -208,6 +238,8 @@ pub struct Status {
     pub sources: BTreeMap<String, SourceStatus>,
     /// Sinks outside the log, by the query that gives their rows.
     pub sinks: BTreeMap<String, SinkStatus>,
+    /// Stages that call async functions, by name.
+    pub stages: BTreeMap<String, StageStatus>,
     /// State in memory and on disk, when there is a limit to it.
     pub state: Option<StateStatus>,
 }

@@ -31,7 +31,7 @@ mod testing;
 mod topic_table;
 mod view_table;
 
-pub use app::{App, PipelineReport};
+pub use app::{App, PipelineReport, Promote, Promoted};
 pub use error::{Limit, QueryError, QueryErrorKind};
 pub use format::{Format, UnknownFormat, write};
 pub use http::Server;

@@ -5,7 +5,7 @@ use crate::error::{Limit, QueryError, QueryErrorKind};
 use chalk_catalog::{SystemTopic, TopicDef};
 use chalk_event::{NANOS_PER_SECOND, PartitionId};
 use chalk_ingest::Receipt;
-use chalk_runtime::{SinkStatus, SourceStatus};
+use chalk_runtime::{SinkStatus, SourceStatus, StageStatus};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -297,6 +297,19 @@ fn pipeline(registry: &mut Registry, app: &App) {
     registry.register("sink_waits", "1 while a sink waits for room on its disk", waits);
     let failed = of_sinks(|sink| f64::from(sink.failed.is_some()));
     registry.register("sink_failed", "1 when a sink gets no more rows before the next start", failed);
+    let of_stages = |value: fn(&StageStatus) -> f64| {
+        gauges(status.stages.iter().map(|(stage, status)| (vec![("stage", stage.clone())], value(status))))
+    };
+    let in_flight = of_stages(|stage| stage.in_flight as f64);
+    registry.register("stage_in_flight", "Calls of a stage's async function without an answer", in_flight);
+    let limit = of_stages(|stage| stage.limit as f64);
+    registry.register("stage_in_flight_max", "How many there may be, as things are now", limit);
+    let waiting = of_stages(|stage| stage.waiting as f64);
+    registry.register("stage_waiting", "Rows of a stage that were read and are not called yet", waiting);
+    let recorded = of_stages(|stage| stage.recorded as f64);
+    registry.register("stage_recorded", "Results that a stage recorded since the start", recorded);
+    let failed = of_stages(|stage| stage.failed as f64);
+    registry.register("stage_failed", "Rows that a stage's function failed for since the start", failed);
     let now = (app.clock)();
     let seconds = |nanos: i64| nanos as f64 / NANOS_PER_SECOND as f64;
     let known = || {

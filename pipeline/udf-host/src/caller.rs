@@ -1,4 +1,5 @@
-//! Calling a function with a batch, whatever it does: rows that it fails for are found, one by one, and remembered.
+//! Calling a function with a batch, whatever it does: rows that it fails for are found, one by one, and remembered; those that the machine had a part
+//! in, on the pipeline's [`Timeline`].
 //!
 //! A batch that fails is halved until the rows at fault are alone. A row that a worker died of, or did not come back from, is tried
 //! again first, since that can depend on the machine. The time limit is shared out with the rows while they are looked for, and whole again for
@@ -9,11 +10,13 @@
 use crate::declaration::Declaration;
 use crate::library::{Fault, Library};
 use crate::settings::{Isolation, Settings};
+use crate::timeline::Timeline;
 use crate::worker::{Failure, Worker};
 use arrow::array::ArrayRef;
 use arrow::compute::concat;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
+use chalk_catalog::FunctionIdentity;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -47,11 +50,15 @@ pub enum CallError {
 /// A function of a library, ready to be called from any thread.
 #[derive(Debug)]
 pub(crate) struct Caller {
+    /// Who it is: `name@hash`.
+    function: String,
     declaration: Declaration,
     settings: Settings,
     way: Way,
     /// How long a row took on average when the function was called last, in nanoseconds.
     row_nanos: AtomicU64,
+    /// Where it is called; `None` for whoever asks, and whose rows nobody records.
+    timeline: Option<Timeline>,
     /// Why it failed, by the hash of its arguments. It is not in the log: another run finds out again.
     failed: Mutex<HashMap<u128, String>>,
 }
@@ -80,16 +87,18 @@ impl std::fmt::Debug for Way {
 struct Found {
     parts: Vec<ArrayRef>,
     /// Rows that failed, and why.
-    failed: Vec<(usize, String)>,
+    failed: Vec<(usize, Failure)>,
 }
 
 impl Caller {
     /// For a library that was checked to be known.
     pub(crate) fn new(
+        identity: &FunctionIdentity,
         library: PathBuf,
         declaration: Declaration,
         settings: Settings,
         program: Vec<OsString>,
+        timeline: Option<Timeline>,
     ) -> Result<Self, CallError> {
         let way = match settings.isolation {
             Isolation::InProcess => {
@@ -98,7 +107,8 @@ impl Caller {
             }
             Isolation::Process => Way::Process { program, library, idle: Mutex::default() },
         };
-        Ok(Self { declaration, settings, way, row_nanos: AtomicU64::new(0), failed: Mutex::default() })
+        let (function, row_nanos) = (identity.to_string(), AtomicU64::new(0));
+        Ok(Self { function, declaration, settings, way, row_nanos, timeline, failed: Mutex::default() })
     }
 
     /// Calls it with columns of one length; gives a row for each of theirs.
@@ -118,7 +128,8 @@ impl Caller {
                 _ => concat(&parts).map_err(|error| arrow_failed(&error)),
             };
         }
-        let why = found.failed[0].1.clone();
+        let (Failure::Function(why) | Failure::Worker(why)) = &found.failed[0].1;
+        let why = why.clone();
         self.remember(columns, found.failed)?;
         Err(CallError::Rows(why))
     }
@@ -192,7 +203,6 @@ impl Caller {
                 Err(failure) => failure,
             };
         }
-        let (Failure::Function(why) | Failure::Worker(why)) = why;
         found.failed.push((start, why));
         Ok(())
     }
@@ -226,20 +236,28 @@ impl Caller {
 
     /// Why an earlier call failed for one of these rows.
     fn remembered(&self, columns: &[ArrayRef]) -> Result<Option<String>, CallError> {
+        let timeline = self.timeline.as_ref().filter(|timeline| timeline.has_verdicts(&self.function));
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.is_empty() {
+        if failed.is_empty() && timeline.is_none() {
             return Ok(None);
         }
-        Ok(hashes(columns)?.iter().find_map(|hash| failed.get(hash).cloned()))
+        let hashes = hashes(columns)?;
+        let known = hashes.iter().find_map(|hash| failed.get(hash).cloned());
+        Ok(known.or_else(|| timeline?.verdict(&self.function, &hashes)))
     }
 
-    fn remember(&self, columns: &[ArrayRef], rows: Vec<(usize, String)>) -> Result<(), CallError> {
+    fn remember(&self, columns: &[ArrayRef], rows: Vec<(usize, Failure)>) -> Result<(), CallError> {
         let hashes = hashes(columns)?;
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.len() >= REMEMBERED_MAX {
             failed.clear();
         }
-        failed.extend(rows.into_iter().map(|(row, why)| (hashes[row], why)));
+        for (row, failure) in rows {
+            match (failure, &self.timeline) {
+                (Failure::Worker(why), Some(timeline)) => timeline.give_up(&self.function, hashes[row], &why),
+                (Failure::Worker(why) | Failure::Function(why), _) => drop(failed.insert(hashes[row], why)),
+            }
+        }
         Ok(())
     }
 }

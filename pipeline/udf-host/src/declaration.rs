@@ -117,6 +117,16 @@ impl fmt::Display for Kind {
 }
 
 impl Declaration {
+    /// Whether SQL that was planned with the one can call the other: types and the kind of call are the same.
+    #[must_use]
+    pub fn is_called_as(&self, other: &Self) -> bool {
+        let types = |declaration: &Self| -> Vec<ValueType> {
+            let arguments = declaration.arguments.iter().map(|argument| argument.value.value_type);
+            arguments.chain([declaration.returns.value_type]).collect()
+        };
+        types(self) == types(other) && std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
+    }
+
     /// Reads it from the text of a source.
     ///
     /// # Errors

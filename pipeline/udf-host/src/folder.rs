@@ -89,7 +89,7 @@ impl Folder {
     /// How a function runs.
     #[must_use]
     pub fn settings(&self, name: &str) -> Settings {
-        self.settings.get(name).copied().unwrap_or_default()
+        self.settings.get(name).cloned().unwrap_or_default()
     }
 
     /// Where its builds are.

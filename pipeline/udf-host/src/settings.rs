@@ -7,7 +7,10 @@
 //! memory_limit_mib = 1024
 //! network = false
 //! workers = 2                # as many as there are cores
-//! retries = 0                # of an async function: how often a row that took too long is tried again
+//! retries = 0                # of an async function: how often a row is tried again that took too long, or had an error that may pass
+//! back_off = '1s'            # after so long at first, then twice that, and so on
+//! transient = ['unavailable'] # a panic whose message has one of these texts may pass
+//! null_is_transient = false  # whether NULL stands for an error that may pass
 //! ```
 
 use crate::declaration::duration;
@@ -25,7 +28,7 @@ pub enum Isolation {
 }
 
 /// How a loaded function runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where.
     pub isolation: Isolation,
@@ -37,8 +40,14 @@ pub struct Settings {
     pub network: bool,
     /// How many workers run at a time.
     pub workers: usize,
-    /// How often a call of an async function that took too long is made again, after a second, then twice that.
+    /// How often a call of an async function is made again that took too long, or had an error that may pass.
     pub retries: u32,
+    /// How long after, the first time; then twice that, and so on.
+    pub back_off: Duration,
+    /// A panic of an async function whose message has one of these texts may pass.
+    pub transient: Vec<String>,
+    /// Whether a NULL that an async function gives stands for an error that may pass.
+    pub null_is_transient: bool,
 }
 
 impl Default for Settings {
@@ -50,11 +59,15 @@ impl Default for Settings {
             network: false,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             retries: 0,
+            back_off: Duration::from_secs(1),
+            transient: Vec::new(),
+            null_is_transient: false,
         }
     }
 }
 
-const KNOWN: &str = "isolation, time_limit, memory_limit_mib, network, workers and retries";
+const KNOWN: &str =
+    "isolation, time_limit, memory_limit_mib, network, workers, retries, back_off, transient and null_is_transient";
 /// A mistake: no machine has so many cores.
 const WORKERS_MAX: usize = 1024;
 
@@ -101,6 +114,17 @@ fn set(settings: &mut Settings, key: &str, item: &Item) -> Result<(), String> {
             let retries = item.as_integer().and_then(|retries| u32::try_from(retries).ok());
             settings.retries = retries.ok_or("it is a number, from 0 on")?;
         }
+        "back_off" => {
+            let back_off = item.as_str().and_then(duration);
+            settings.back_off = back_off.ok_or("it is a time such as '500ms', '10s' or '1m'")?;
+        }
+        "transient" => {
+            let texts = item.as_array().map(|texts| texts.iter().map(|text| text.as_str().map(str::to_owned)));
+            let texts = texts.and_then(Iterator::collect::<Option<Vec<String>>>);
+            let texts = texts.filter(|texts| texts.iter().all(|text| !text.is_empty()));
+            settings.transient = texts.ok_or("it is a list of texts such as ['unavailable', 'timed out']")?;
+        }
+        "null_is_transient" => settings.null_is_transient = item.as_bool().ok_or("it is true or false")?,
         _ => return Err(format!("there is no such option; there are {KNOWN}")),
     }
     Ok(())
@@ -112,7 +136,8 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        let text = "[f]\nisolation = 'in_process'\n[g]\ntime_limit = '20ms'\nmemory_limit_mib = 64\nnetwork = true\nworkers = 3\nretries = 4\n";
+        let text = "[f]\nisolation = 'in_process'\n[g]\ntime_limit = '20ms'\nmemory_limit_mib = 64\nnetwork = true\nworkers = 3\nretries = 4\n\
+             back_off = '5ms'\ntransient = ['a', 'b']\nnull_is_transient = true\n";
         let all = read(text).expect("settings");
         assert_eq!(all["f"], Settings { isolation: Isolation::InProcess, ..Settings::default() });
         let limit = Duration::from_millis(20);
@@ -122,6 +147,9 @@ mod tests {
             network: true,
             workers: 3,
             retries: 4,
+            back_off: Duration::from_millis(5),
+            transient: vec!["a".to_owned(), "b".to_owned()],
+            null_is_transient: true,
             ..Settings::default()
         };
         assert_eq!(all["g"], wanted);
@@ -137,9 +165,12 @@ mod tests {
             ("[f]\nnetwork = 'no'", "[f] network: it is true or false"),
             ("[f]\nworkers = 0", "[f] workers: it is a number of processes, from 1 on"),
             ("[f]\nretries = -1", "[f] retries: it is a number, from 0 on"),
+            ("[f]\nback_off = 5", "[f] back_off: it is a time such as '500ms', '10s' or '1m'"),
+            ("[f]\ntransient = ['']", "[f] transient: it is a list of texts such as ['unavailable', 'timed out']"),
+            ("[f]\nnull_is_transient = 1", "[f] null_is_transient: it is true or false"),
             (
                 "[f]\nisolated = true",
-                "[f] isolated: there is no such option; there are isolation, time_limit, memory_limit_mib, network, workers and retries",
+                "[f] isolated: there is no such option; there are isolation, time_limit, memory_limit_mib, network, workers, retries, back_off, transient and null_is_transient",
             ),
         ];
         for (text, error) in cases {

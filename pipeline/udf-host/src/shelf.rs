@@ -78,7 +78,20 @@ impl Shelf {
     /// # Errors
     /// When the build is not what was written, or cannot be read.
     pub fn find(&self, declaration: &Declaration, content_hash: &str) -> Result<Option<(PathBuf, Record)>, ShelfError> {
-        let path = self.path(&declaration.name, content_hash, "json");
+        let found = self.kept(&declaration.name, content_hash)?;
+        if found.as_ref().is_some_and(|(_, record)| record.declaration != *declaration) {
+            let path = self.path(&declaration.name, content_hash, "json");
+            return Err(damaged(&path, "it is the record of another source"));
+        }
+        Ok(found)
+    }
+
+    /// The library that was built of a source with this hash, checked; `None` when it was not built here.
+    ///
+    /// # Errors
+    /// As for [`Shelf::find`].
+    pub fn kept(&self, name: &str, content_hash: &str) -> Result<Option<(PathBuf, Record)>, ShelfError> {
+        let path = self.path(name, content_hash, "json");
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| ShelfError::Io { path, source }
@@ -92,10 +105,10 @@ impl Shelf {
         if record.format != FORMAT {
             return Err(damaged(&path, format!("it is of format {}, this build knows {FORMAT}", record.format)));
         }
-        if record.content_hash != content_hash || record.declaration != *declaration {
+        if record.content_hash != content_hash || record.declaration.name != name {
             return Err(damaged(&path, "it is the record of another source"));
         }
-        let library = self.path(&declaration.name, content_hash, "so");
+        let library = self.path(name, content_hash, "so");
         let library = library.canonicalize().map_err(io(&library))?;
         let bytes = fs::read(&library).map_err(io(&library))?;
         if hash(&bytes) != record.library_hash {

@@ -9,6 +9,7 @@ use chalk_graph::Graph;
 use chalk_log::{CommitLog, EventLog, Holder, Keep, LogOptions, Retention};
 use chalk_runtime::{ReplayOptions, replay};
 use chalk_store::objects::LocalObjects;
+use chalk_udf_host::Timeline;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,7 @@ fn archived(directory: &Path) -> CommitLog {
 fn cost(graph: &Graph, log: &CommitLog, submissions: u64) -> f64 {
     let before = cpu();
     let options = ReplayOptions { until: *log.durable().borrow(), shards: shards(), epoch_bytes_max: EPOCH_BYTES };
-    let replayed = replay(graph, log, None, options).unwrap();
+    let replayed = replay(graph, log, None, &Timeline::default(), options).unwrap();
     assert!(replayed.rows_in >= submissions);
     (cpu() - before).as_secs_f64() * 1e6 / submissions as f64
 }

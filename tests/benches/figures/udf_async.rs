@@ -11,6 +11,8 @@ const LATENCY: Duration = Duration::from_millis(50);
 const IN_FLIGHT: usize = 1000;
 const ROWS: usize = 200_000;
 const BURST: usize = 10_000;
+/// For so long that memory shows whether it goes on growing.
+const LONG: usize = 1_200_000;
 
 const STUB: &str = r#"use arroyo_udf_plugin::async_udf::tokio::time::{Duration, sleep};
 use arroyo_udf_plugin::udf;
@@ -40,32 +42,47 @@ pub(crate) fn run() {
             steady,
             steady / ideal,
             ROWS as f64 / drained.seconds(1.0),
-            drained.memory_mib,
+            drained.memory_mib(1.0),
         );
     }
+    let long = drained("unordered", LONG);
+    println!(
+        "memory: at most {} MiB over {} rows, {} MiB over {}, {} MiB over {LONG}",
+        long.memory_mib(1.0 / 3.0),
+        LONG / 3,
+        long.memory_mib(2.0 / 3.0),
+        LONG / 3 * 2,
+        long.memory_mib(1.0),
+    );
     let burst = drained("unordered", BURST);
     println!(
         "a burst of {BURST}: answered after {:.0} ms (half of it), {:.0} ms (99 %), {:.0} ms (all); memory at most {} MiB",
         1e3 * burst.seconds(0.5),
         1e3 * burst.seconds(0.99),
         1e3 * burst.seconds(1.0),
-        burst.memory_mib,
+        burst.memory_mib(1.0),
     );
 }
 
-/// How many results were recorded by when.
+/// How many results were recorded by when, and the most memory in MiB until then.
 struct Drained {
     rows: usize,
-    recorded: Vec<(Duration, u64)>,
-    memory_mib: u64,
+    recorded: Vec<(Duration, u64, u64)>,
 }
 
 impl Drained {
     /// By when so large a part was recorded.
     fn seconds(&self, part: f64) -> f64 {
+        self.at(part).map_or(f64::NAN, |(at, ..)| at.as_secs_f64())
+    }
+
+    fn memory_mib(&self, part: f64) -> u64 {
+        self.at(part).map_or(0, |(.., memory)| *memory)
+    }
+
+    fn at(&self, part: f64) -> Option<&(Duration, u64, u64)> {
         let wanted = (part * self.rows as f64) as u64;
-        let found = self.recorded.iter().find(|(_, count)| *count >= wanted);
-        found.map_or(f64::NAN, |(at, _)| at.as_secs_f64())
+        self.recorded.iter().find(|(_, count, _)| *count >= wanted)
     }
 
     /// Results per second between two parts.
@@ -92,15 +109,15 @@ fn drained(order: &str, rows: usize) -> Drained {
     let (mut recorded, mut memory_mib) = (Vec::new(), 0);
     loop {
         let count = node.log.tail(topic, PartitionId(0)).0;
-        recorded.push((began.elapsed(), count));
         memory_mib = memory_mib.max(crate::machine::anonymous_memory() >> 20);
+        recorded.push((began.elapsed(), count, memory_mib));
         if count >= rows as u64 {
             break;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
     node.pipeline.stop();
-    Drained { rows, recorded, memory_mib }
+    Drained { rows, recorded }
 }
 
 fn build(folder: &Path) {

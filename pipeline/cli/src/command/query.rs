@@ -66,7 +66,7 @@ impl Query {
         }
         // Views are read as they were whether or not there is a project; its functions are there if it is.
         let files = if self.project.exists() { ProjectFiles::read(&self.project)? } else { ProjectFiles::default() };
-        let functions = ProjectFunctions::of(&files)?.into_sql();
+        let functions = ProjectFunctions::asked(&files)?.into_sql();
         let queries = Queries::of_past(Arc::new(log), snapshot, &functions, QueryLimits::default());
         let result = tokio_runtime()?.block_on(queries.run(&self.sql)).map_err(|error| failed(&error))?;
         let format: Format = self.format.parse().map_err(|error| CliError::other(format!("{error}")))?;

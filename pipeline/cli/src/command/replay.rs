@@ -10,6 +10,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use chalk_catalog::ViewRecord;
 use chalk_event::format_rfc3339;
 use chalk_graph::{Graph, NodeKind, SinkTarget};
+use chalk_log::EventLog;
 use chalk_runtime::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified};
 use chalk_serve::{Format, QueryResult, write};
 use chalk_store::LocalFiles;
@@ -58,7 +59,7 @@ impl Replay {
         let until = self.until.as_deref().map(Until::parse).transpose()?;
         let format: Format = self.format.parse().map_err(|error| CliError::other(format!("{error}")))?;
         let files = ProjectFiles::read(&self.path)?;
-        let (project, functions) = Node::plan(&files)?;
+        let (project, mut functions) = Node::plan(&files)?;
         if format == Format::Csv && self.view.is_none() && !self.hash && !self.verify {
             return Err(CliError::other(
                 "csv has the columns of one view\n  hint: name it with --view, or use -f json",
@@ -76,6 +77,8 @@ impl Replay {
         }
         self.data.check_exists()?;
         let (log, point) = Point::find(&self.data, until)?;
+        // With another source all of the log is computed by that one, and nothing is said of it.
+        functions.follow(&log.journal())?;
         let graph = chalk_runtime::current_stages(&project.graph, &log)?;
         let options = ReplayOptions {
             until: point.commit,
@@ -83,11 +86,11 @@ impl Replay {
             epoch_bytes_max: EPOCH_BYTES_MAX,
         };
         if self.verify {
-            let verified = chalk_runtime::verify(&graph, &log, PIPELINE, options)?;
+            let verified = chalk_runtime::verify(&graph, &log, PIPELINE, functions.timeline(), options)?;
             return verified_as(verified.as_ref(), &point, format);
         }
         let from = if self.from_start { None } else { self.checkpoints(&files, &functions) };
-        let replayed = chalk_runtime::replay(&graph, &log, from.as_ref(), options)?;
+        let replayed = chalk_runtime::replay(&graph, &log, from.as_ref(), functions.timeline(), options)?;
         let time = point.time.map(|time| format!(" of {}", format_rfc3339(time.0))).unwrap_or_default();
         let began = replayed.from.map(|(epoch, upto)| format!(" from the checkpoint of epoch {epoch}, commit {upto},"));
         eprintln!(

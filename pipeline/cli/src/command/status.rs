@@ -119,9 +119,22 @@ fn running(address: &str) -> Result<Value, CliError> {
         "state": pipeline["state"],
         "sources": pipeline["sources"],
         "sinks": pipeline["sinks"],
+        "stages": stages(&pipeline["stages"], &first["pipeline"]["stages"], seconds),
         "stalled": status["stalled"],
         "failure": status["failure"],
     }))
+}
+
+/// Stages, with how many results they recorded per second since they were asked first.
+fn stages(stages: &Value, first: &Value, seconds: f64) -> Map<String, Value> {
+    let rated = |(name, stage): (&String, &Value)| {
+        let recorded = |stage: &Value| stage["recorded"].as_u64().unwrap_or(0);
+        let rate = recorded(stage).saturating_sub(recorded(&first[name])) as f64 / seconds;
+        let mut stage = stage.clone();
+        stage["recorded_per_second"] = json!((rate * 10.0).round() / 10.0);
+        (name.clone(), stage)
+    };
+    stages.as_object().into_iter().flatten().map(rated).collect()
 }
 
 /// The table with the earliest watermark, among those that have one: windows over several tables wait for it.
@@ -247,6 +260,10 @@ impl Lines {
             self.add("  sources", counted(pipeline["sources"].as_object().map_or(0, Map::len) as u64, "source"));
             self.listed("    ", &pipeline["sources"], source_text);
         }
+        if pipeline["stages"].as_object().is_some_and(|stages| !stages.is_empty()) {
+            self.add("  stages", counted(pipeline["stages"].as_object().map_or(0, Map::len) as u64, "stage"));
+            self.listed("    ", &pipeline["stages"], stage_text);
+        }
         if pipeline["sinks"].as_object().is_some_and(|sinks| !sinks.is_empty()) {
             self.add("  sinks", counted(pipeline["sinks"].as_object().map_or(0, Map::len) as u64, "sink"));
             self.listed("    ", &pipeline["sinks"], sink_text);
@@ -316,6 +333,20 @@ fn source_text(source: &Value) -> String {
         }
     }
     source["waits"].as_str().map_or(text.clone(), |why| format!("{text}; waits: {why}"))
+}
+
+/// What a running pipeline says of a stage that calls an async function.
+fn stage_text(stage: &Value) -> String {
+    format!(
+        "{}: {} of {} calls in flight, {} rows waiting; {} recorded ({}/s), {} of them failed",
+        shown(&stage["function"]),
+        stage["in_flight"],
+        stage["limit"],
+        stage["waiting"],
+        stage["recorded"],
+        stage["recorded_per_second"],
+        stage["failed"]
+    )
 }
 
 /// What a running pipeline says of a sink outside the log.

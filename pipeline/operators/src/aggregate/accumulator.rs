@@ -30,6 +30,9 @@ pub(crate) trait Accumulator: Send {
     fn update(&mut self, rows: &CallRows<'_>) -> Result<(), ArrowError>;
 
     /// The result of each of `groups`, of which there is at least one.
+    ///
+    /// # Errors
+    /// [`AccumulatorError::Groups`] names all groups that have no result because of their values.
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef, AccumulatorError>;
 
     /// Forgets the values of a group.
@@ -59,6 +62,9 @@ pub(crate) enum AccumulatorError {
     /// A function of DataFusion failed.
     #[error(transparent)]
     Function(#[from] datafusion::error::DataFusionError),
+    /// A function fails for the values of these groups, and what it said.
+    #[error("a function fails for {} groups", .0.len())]
+    Groups(Vec<(u32, String)>),
 }
 
 impl AccumulatorError {
@@ -67,6 +73,7 @@ impl AccumulatorError {
         match self {
             Self::Arrow(error) => output.arrow(error),
             Self::Function(error) => output.expression(&error),
+            Self::Groups(_) => output.misuse(self.to_string()),
         }
     }
 }

@@ -12,6 +12,8 @@
 //!    3   - 3A 7         - 3A 1 7        the group is gone and its id free
 //! ```
 //!
+//! A group that a function fails for has no result, as if it were not there, until its rows change; it is told of when that begins.
+//!
 //! With closing windows nothing is given until the watermark closes a pane; then its row is, once (see [`panes`]). How groups leave
 //! memory: [`cold`].
 
@@ -32,8 +34,8 @@ use crate::interner::Interner;
 use crate::output::{Output, on_time};
 use crate::row_codec::{KeyCodec, RowCodec};
 use crate::state::{GroupState, NotSavedState, SavedState, Saving, Since, StateReader, Unsaved, put_i64};
-use crate::{Operator, OperatorError, Spill, Step, StepTime};
-use accumulator::{Accumulator, CallRows, accumulator};
+use crate::{Operator, OperatorError, RefusedGroup, Spill, Step, StepTime};
+use accumulator::{Accumulator, AccumulatorError, CallRows, accumulator};
 use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::{concat, take};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -43,6 +45,7 @@ use chalk_graph::{Aggregate, AggregateCall};
 use expiry::Expiry;
 pub use expiry::tick;
 use panes::Panes;
+use std::collections::BTreeSet;
 
 /// Groups rows by key and aggregates each group.
 pub(crate) struct AggregateOperator {
@@ -75,6 +78,8 @@ struct Results {
     groups: Vec<u32>,
     /// One per call; none at all when there are no groups.
     columns: Vec<ArrayRef>,
+    /// Groups that have none, and why.
+    failed: Vec<(u32, String)>,
 }
 
 impl AggregateOperator {
@@ -121,11 +126,12 @@ impl Operator for AggregateOperator {
         match self.panes.take() {
             None => {
                 let forgotten = self.forget_old(time)?;
-                let changes = self.update(input)?;
+                let (changes, refused_groups) = self.update(input)?;
                 if forgotten.is_empty() {
-                    return Ok(on_time(changes));
+                    return Ok(Step { refused_groups, ..on_time(changes) });
                 }
-                Ok(on_time(output.consolidated(output.concat(&[forgotten, changes])?)?))
+                let changes = output.consolidated(output.concat(&[forgotten, changes])?)?;
+                Ok(Step { refused_groups, ..on_time(changes) })
             }
             Some(mut panes) => {
                 let step = self.close(input, time, &mut panes);
@@ -179,15 +185,12 @@ impl AggregateOperator {
         let (Some(expiry), Some(committed)) = (&mut self.expiry, time.committed) else {
             return Ok(self.output.nothing());
         };
-        let old = expiry.begin(committed);
-        if old.is_empty() {
+        let forgotten = expiry.begin(committed);
+        if forgotten.is_empty() {
             return Ok(self.output.nothing());
         }
-        let old = self.results(old)?;
-        let mut columns = self.key_columns(&old.groups)?;
-        columns.extend(old.columns);
-        let changes = self.output.changes(columns, vec![-1; old.groups.len()])?;
-        for group in old.groups {
+        let changes = self.given(self.results(forgotten.clone())?, -1)?;
+        for group in forgotten {
             self.set_aside(group, None);
             self.weights[group as usize] = 0;
             self.free(group);
@@ -195,8 +198,18 @@ impl AggregateOperator {
         Ok(changes)
     }
 
-    /// Applies changes and gives the difference that they make.
-    fn update(&mut self, input: &ChangeBatch) -> Result<ChangeBatch, OperatorError> {
+    /// Rows of these results, each with this weight.
+    fn given(&self, results: Results, weight: i64) -> Result<ChangeBatch, OperatorError> {
+        if results.groups.is_empty() {
+            return Ok(self.output.nothing());
+        }
+        let mut columns = self.key_columns(&results.groups)?;
+        columns.extend(results.columns);
+        self.output.changes(columns, vec![weight; results.groups.len()])
+    }
+
+    /// Applies changes and gives the difference that they make, and the groups that a function fails for since.
+    fn update(&mut self, input: &ChangeBatch) -> Result<(ChangeBatch, Vec<RefusedGroup>), OperatorError> {
         let groups = self.intern(input)?;
         let touched = self.touched(&groups);
         if let Some(expiry) = &mut self.expiry {
@@ -206,13 +219,25 @@ impl AggregateOperator {
         self.apply(input, &groups)?;
         let new = self.results(touched.iter().copied().filter(|&group| self.exists(group)).collect())?;
         let changes = self.difference(&touched, &old, &new)?;
+        let known: BTreeSet<u32> = old.failed.iter().map(|(group, _)| *group).collect();
+        let begun = new.failed.into_iter().filter(|(group, _)| !known.contains(group));
+        let refused = self.refused(begun.collect())?;
         self.begun = true;
         for group in touched {
             if !self.exists(group) {
                 self.free(group);
             }
         }
-        Ok(changes)
+        Ok((changes, refused))
+    }
+
+    /// What there is to tell of groups without a result.
+    fn refused(&self, failed: Vec<(u32, String)>) -> Result<Vec<RefusedGroup>, OperatorError> {
+        let refused = failed.into_iter().map(|(group, message)| {
+            let keys = self.output.first_columns(self.key_columns(&[group])?)?;
+            Ok(RefusedGroup { keys, message })
+        });
+        refused.collect()
     }
 
     /// Counts the rows that are not late, and gives the panes that the step closes.
@@ -238,20 +263,16 @@ impl AggregateOperator {
             }
         }
         self.apply(&counted, &groups)?;
-        let closed = self.results(panes.due(time.after, &self.groups))?;
-        let changes = if closed.groups.is_empty() {
-            self.output.nothing()
-        } else {
-            let mut columns = self.key_columns(&closed.groups)?;
-            columns.extend(closed.columns);
-            self.output.changes(columns, vec![1; closed.groups.len()])?
-        };
-        for group in closed.groups {
+        let due = panes.due(time.after, &self.groups);
+        let mut closed = self.results(due.clone())?;
+        let refused_groups = self.refused(std::mem::take(&mut closed.failed))?;
+        let changes = self.given(closed, 1)?;
+        for group in due {
             self.set_aside(group, Some(panes));
             self.weights[group as usize] = 0;
             self.free(group);
         }
-        Ok(Step { changes, late: judged.late, refused: Vec::new() })
+        Ok(Step { late: judged.late, refused_groups, ..on_time(changes) })
     }
 
     /// The group id of each row.
@@ -377,16 +398,22 @@ impl AggregateOperator {
         self.groups.release(group);
     }
 
-    fn results(&self, groups: Vec<u32>) -> Result<Results, OperatorError> {
-        if groups.is_empty() {
-            return Ok(Results { groups, columns: Vec::new() });
+    fn results(&self, mut groups: Vec<u32>) -> Result<Results, OperatorError> {
+        let mut failed = Vec::new();
+        while !groups.is_empty() {
+            let columns = self.accumulators.iter().map(|accumulator| accumulator.evaluate(&groups));
+            match columns.collect::<Result<Vec<_>, _>>() {
+                Ok(columns) => return Ok(Results { groups, columns, failed }),
+                // The others are asked again, which costs something only where a function fails.
+                Err(AccumulatorError::Groups(at_fault)) => {
+                    let known: BTreeSet<u32> = at_fault.iter().map(|(group, _)| *group).collect();
+                    groups.retain(|group| !known.contains(group));
+                    failed.extend(at_fault);
+                }
+                Err(error) => return Err(error.of(&self.output)),
+            }
         }
-        let columns = self
-            .accumulators
-            .iter()
-            .map(|accumulator| accumulator.evaluate(&groups).map_err(|error| error.of(&self.output)))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Results { groups, columns })
+        Ok(Results { groups, columns: Vec::new(), failed })
     }
 
     fn key_columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, OperatorError> {

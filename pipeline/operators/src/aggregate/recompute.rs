@@ -1,6 +1,7 @@
 //! Any other function of DataFusion, recomputed over the arguments that a group has.
 
 use super::accumulator::{Accumulator, AccumulatorError, CallRows};
+use crate::refused::is_of_a_row;
 use crate::row_codec::RowCodec;
 use crate::row_set::{RowSet, RowSets};
 use crate::state::{NotSavedState, StateReader, put_rows};
@@ -72,10 +73,19 @@ impl Accumulator for Recompute {
         if groups.is_empty() {
             return Ok(new_empty_array(self.function.field().data_type()));
         }
-        let results = groups
-            .iter()
-            .map(|&group| self.evaluate_one(self.values.get(group as usize)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let (mut results, mut failed) = (Vec::with_capacity(groups.len()), Vec::new());
+        for &group in groups {
+            match self.evaluate_one(self.values.get(group as usize)) {
+                Ok(result) => results.push(result),
+                Err(AccumulatorError::Function(error)) if is_of_a_row(&error) => {
+                    failed.push((group, error.strip_backtrace()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !failed.is_empty() {
+            return Err(AccumulatorError::Groups(failed));
+        }
         Ok(ScalarValue::iter_to_array(results)?)
     }
 

@@ -25,7 +25,7 @@ mod tests;
 use super::Gives;
 use super::side::Alone;
 use crate::interner::Interner;
-use crate::output::Output;
+use crate::output::{Output, on_time};
 use crate::row_codec::{EncodedRows, KeyCodec, RowCodec};
 use crate::state::{NotSavedState, SavedState, Since, StateReader, Unsaved, put_i64};
 use crate::times::{ends, nanoseconds, windows};
@@ -445,7 +445,7 @@ impl Operator for ClosingJoinOperator {
             self.take_in(port, output.port(inputs, port)?, time.before, &mut given, &mut late)?;
         }
         self.let_go(time.after, &mut given);
-        Ok(Step { changes: self.changes(&given)?, late, refused: Vec::new() })
+        Ok(Step { late, ..on_time(self.changes(&given)?) })
     }
 
     fn begin_save(&mut self) {

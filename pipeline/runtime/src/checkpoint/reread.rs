@@ -16,6 +16,7 @@ use chalk_event::{ChangeBatch, CommitSeq};
 use chalk_graph::{Graph, Node, NodeId, NodeKind};
 use chalk_log::EventLog;
 use chalk_operators::{Operator, StepTime, operator, state_ports};
+use chalk_udf_host::Timeline;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether the rows that come in at a node's port are read from the log again after a restart.
@@ -67,6 +68,7 @@ pub(crate) fn reread(
     bytes_max: usize,
     mut sources: Vec<SourceTable>,
     dataflow: &mut Dataflow,
+    timeline: &Timeline,
 ) -> Result<(), CheckpointError> {
     let graph = dataflow.graph().clone();
     let failed = |error: &dyn std::fmt::Display| CheckpointError::Reread(error.to_string());
@@ -90,8 +92,10 @@ pub(crate) fn reread(
     let mut position = CommitSeq(0);
     while position < upto && !topics.is_empty() {
         let (mut commits, read) = log.read(position, &topics, bytes_max).map_err(|error| failed(&error))?;
-        commits.retain(|commit| commit.seq <= upto);
-        position = read;
+        let end = timeline.next_end(position).map_or(upto, |end| end.min(upto));
+        commits.retain(|commit| commit.seq <= end);
+        timeline.stand_at(position);
+        position = read.min(end);
         let mut rows: BTreeMap<NodeId, ChangeBatch> = BTreeMap::new();
         for source in &mut sources {
             let table = source.read(&commits).map_err(|error| failed(&error))?;

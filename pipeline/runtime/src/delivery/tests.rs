@@ -71,6 +71,7 @@ fn epoch(number: u64, seconds: i64) -> EpochOutput {
         sinks: Vec::new(),
         late: Vec::new(),
         refused: Vec::new(),
+        verdicts: Vec::new(),
     }
 }
 

@@ -32,15 +32,16 @@ pub use generation::{current_stages, prepare_stages};
 pub(crate) use layout::{is_marker, last_watermark, without_failed};
 pub(crate) use stage::{Progress, Stages, ring, start_stages};
 
-use chalk_udf_host::{AsyncFunction, Permits};
+use chalk_udf_host::{CurrentFunction, Permits, Timeline};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-/// The functions that stages call, by name; and what these share.
+/// The functions that stages call, by name, and what these share; and where in the log all functions are called.
 #[derive(Clone, Debug, Default)]
 pub struct Functions {
     /// By name.
-    pub by_name: BTreeMap<String, Arc<AsyncFunction>>,
+    pub by_name: BTreeMap<String, CurrentFunction>,
     /// How many calls all of them may have in flight.
     pub permits: Permits,
+    /// Of the functions that the graph calls.
+    pub timeline: Timeline,
 }

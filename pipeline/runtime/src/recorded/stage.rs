@@ -14,7 +14,7 @@ use crate::error::RuntimeError;
 use crate::pipeline::sources;
 use crate::refused::{self, Refused};
 use crate::source::SourceTable;
-use crate::stats::Stats;
+use crate::stats::{StageStatus, Stats};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::{Field, Int64Type, Schema};
@@ -23,7 +23,7 @@ use chalk_codec::write_json_row;
 use chalk_event::{ChangeBatch, CommitSeq, IngestTime, Watermark, hash_key};
 use chalk_graph::{Encoding, Graph, Node, NodeKind, Sink, SinkTarget, Stage};
 use chalk_log::{Append, Commit, EventLog};
-use chalk_udf_host::{Answer, Calls};
+use chalk_udf_host::{Answer, AsyncFunction, Calls, CurrentFunction, Permits};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -96,13 +96,29 @@ struct Telling {
     stats: Arc<Stats>,
 }
 
+/// A build that is called.
+struct Called {
+    function: Arc<AsyncFunction>,
+    /// Who it is, as it stands on results.
+    name: Arc<str>,
+    calls: Calls,
+}
+
+impl Called {
+    fn new(function: Arc<AsyncFunction>, permits: &Permits, bell: &Arc<Bell>) -> Self {
+        let bell = Arc::clone(bell);
+        let calls = function.calls(permits, Arc::new(move || bell.ring()));
+        Self { name: function.identity().to_string().into(), function, calls }
+    }
+}
+
 /// A stage at work.
 pub(crate) struct Running {
     // configuration
     stage: Stage,
-    ordered: bool,
-    /// Who is called, as it stands on results.
-    function: Arc<str>,
+    /// Which build is to be called.
+    current: CurrentFunction,
+    permits: Permits,
     log: Arc<dyn EventLog>,
     layout: Layout,
     bell: Arc<Bell>,
@@ -115,7 +131,9 @@ pub(crate) struct Running {
     /// When the last row was accepted.
     time: Option<IngestTime>,
     queue: Queue,
-    calls: Calls,
+    called: Called,
+    /// Earlier builds, whose answers are waited for.
+    retiring: Vec<Called>,
     recorder: Recorder,
     /// The next offset of results.
     next: u64,
@@ -124,6 +142,10 @@ pub(crate) struct Running {
     earlier: Option<Earlier>,
     /// Rows that the input refused, with the commit whose marker they go with.
     refused: VecDeque<(CommitSeq, Vec<Refused>)>,
+    // metrics
+    /// Results that were recorded, and failures among them.
+    recorded_total: u64,
+    failed_total: u64,
 }
 
 impl Running {
@@ -149,12 +171,12 @@ impl Running {
         let schema = &stage.input.node(stage.last()).schema;
         let arguments = schema.fields()[first..first + stage.arguments].iter();
         let converter = RowConverter::new(arguments.map(|field| SortField::new(field.data_type().clone())).collect())?;
-        let (calling, wake) = (Arc::clone(&bell), Arc::clone(&bell));
         let running = Self {
-            ordered: function.options().ordered,
-            function: function.identity().to_string().into(),
-            calls: function.calls(&functions.permits, Arc::new(move || calling.ring())),
-            recorder: Recorder::start(log, &wake)?,
+            called: Called::new(function.get(), &functions.permits, &bell),
+            retiring: Vec::new(),
+            current: function.clone(),
+            permits: functions.permits.clone(),
+            recorder: Recorder::start(log, &bell)?,
             earlier: Earlier::open(log, stage, &generations)?,
             layout: Layout::new(topic, stage),
             dataflow: Dataflow::new(with_exit(stage), 1)?,
@@ -166,6 +188,8 @@ impl Running {
             next: place.next,
             recorded: place.recorded,
             refused: VecDeque::new(),
+            recorded_total: 0,
+            failed_total: 0,
             stage: stage.clone(),
             bell,
             telling,
@@ -178,9 +202,12 @@ impl Running {
     pub(crate) fn run(mut self) -> Result<(), RuntimeError> {
         loop {
             let stops = *self.telling.stop.borrow_and_update() == Stop::Now;
+            self.follow_switch();
             self.take_answers()?;
             let mut is_busy = false;
             if !stops {
+                // What was answered has made room: it is used before anything else is done.
+                self.call()?;
                 is_busy |= self.read()?;
                 self.call()?;
             }
@@ -194,28 +221,49 @@ impl Running {
                 }
             }
             if !is_busy {
+                self.telling.stats.stage(&self.stage.name, self.status());
                 self.bell.wait(if stops { None } else { self.wake_at() });
             }
+        }
+    }
+
+    fn status(&self) -> StageStatus {
+        let retiring = self.retiring.iter().map(|called| called.calls.in_flight()).sum::<usize>();
+        StageStatus {
+            function: self.called.name.to_string(),
+            in_flight: self.called.calls.in_flight() + retiring,
+            limit: self.called.calls.limit(),
+            waiting: self.queue.waiting(),
+            read: self.position,
+            recorded: self.recorded_total,
+            failed: self.failed_total,
+        }
+    }
+
+    /// Calls another build for rows that are not called yet, if another counts since.
+    fn follow_switch(&mut self) {
+        let current = self.current.get();
+        if !Arc::ptr_eq(&current, &self.called.function) {
+            let called = Called::new(current, &self.permits, &self.bell);
+            self.retiring.push(std::mem::replace(&mut self.called, called));
         }
     }
 
     /// When there may be something to do without a ring of the bell.
     fn wake_at(&self) -> Option<Instant> {
         // Other functions may have all permits: nobody tells when they give some back.
-        let waits = self.queue.waiting() > 0 && self.calls.in_flight() < self.calls.limit();
+        let calls = &self.called.calls;
+        let waits = self.queue.waiting() > 0 && calls.in_flight() < calls.limit();
         let again = waits.then(|| Instant::now() + PERMITS_EVERY);
-        self.calls.wake_at().into_iter().chain(again).min()
-    }
-
-    fn failed(&self, message: impl Into<String>) -> RuntimeError {
-        RuntimeError::Stage { stage: self.stage.name.clone(), message: message.into() }
+        let retiring = self.retiring.iter().filter_map(|called| called.calls.wake_at());
+        calls.wake_at().into_iter().chain(retiring).chain(again).min()
     }
 
     /// Reads on, if there is room; says whether it did.
     fn read(&mut self) -> Result<bool, RuntimeError> {
         let is_full = self.queue.len() >= ROWS_MAX
             || self.queue.bytes() >= BYTES_MAX
-            || self.queue.waiting() >= WAITING_MIN.max(2 * self.calls.limit());
+            || self.queue.waiting() >= WAITING_MIN.max(2 * self.called.calls.limit());
         if is_full || self.position >= *self.log.durable().borrow() {
             return Ok(false);
         }
@@ -287,35 +335,39 @@ impl Running {
     }
 
     fn call(&mut self) -> Result<(), RuntimeError> {
-        let room = self.calls.reserve(self.queue.waiting());
+        let room = self.called.calls.reserve(self.queue.waiting());
         if room == 0 {
             return Ok(());
         }
         let tickets = self.queue.next(room);
         let first = self.stage.kept.fields().len();
         let columns = self.queue.columns(&tickets, first..first + self.stage.arguments)?;
-        Ok(self.calls.send(&tickets, columns)?)
+        Ok(self.called.calls.send(&tickets, columns)?)
     }
 
     fn take_answers(&mut self) -> Result<(), RuntimeError> {
-        for answer in self.calls.answers().map_err(|why| self.failed(why))? {
-            let function = Arc::clone(&self.function);
-            let done = |outcome| Done { outcome, function: Arc::clone(&function), is_new: true };
-            match answer {
-                Answer::Given(tickets, values) => {
-                    for (row, ticket) in tickets.into_iter().enumerate() {
-                        self.queue.done(ticket, done(Outcome::Value(Arc::clone(&values), row)));
+        let Self { called, retiring, queue, stage, .. } = self;
+        for Called { name, calls, .. } in retiring.iter_mut().chain([called]) {
+            let done = |outcome| Done { outcome, function: Arc::clone(name), is_new: true };
+            let answers = calls.answers();
+            for answer in answers.map_err(|message| RuntimeError::Stage { stage: stage.name.clone(), message })? {
+                match answer {
+                    Answer::Given(tickets, values) => {
+                        for (row, ticket) in tickets.into_iter().enumerate() {
+                            queue.done(ticket, done(Outcome::Value(Arc::clone(&values), row)));
+                        }
                     }
+                    Answer::Failed(ticket, why) => queue.done(ticket, done(Outcome::Failed(why))),
                 }
-                Answer::Failed(ticket, why) => self.queue.done(ticket, done(Outcome::Failed(why))),
             }
         }
+        retiring.retain(|called| called.calls.in_flight() > 0);
         Ok(())
     }
 
     /// Gives the recorder what there is; says whether there was something.
     fn record(&mut self) -> Result<bool, RuntimeError> {
-        let taken = self.queue.take(self.ordered);
+        let taken = self.queue.take(self.called.function.options().ordered);
         let mut frames = Vec::new();
         let mut dead = Vec::new();
         if !taken.is_empty() {
@@ -326,6 +378,8 @@ impl Running {
             frames.push(self.layout.results(self.results(taken, columns)?)?);
             self.queue.recorded(tickets.iter().copied(), self.next);
             self.next += tickets.len() as u64;
+            self.recorded_total += tickets.len() as u64;
+            self.failed_total += dead.len() as u64;
         }
         if let Some((Covered { upto, watermark }, ahead)) = self.queue.covered() {
             frames.push(self.layout.marker(upto, watermark.time(), ahead.unwrap_or(self.next))?);
@@ -384,7 +438,7 @@ impl Running {
         dead: &mut Vec<Refused>,
     ) -> Result<(), RuntimeError> {
         let failed = taken.iter().enumerate().filter_map(|(row, (_, done))| match &done.outcome {
-            Outcome::Failed(why) if done.is_new => Some((row, why)),
+            Outcome::Failed(why) if done.is_new => Some((row, why, &done.function)),
             _ => None,
         });
         let failed: Vec<_> = failed.collect();
@@ -397,10 +451,10 @@ impl Running {
         fields.extend(arguments.map(|(number, column)| argument_field(number, column.data_type())));
         let shown = columns[..kept + self.stage.arguments].to_vec();
         let shown = RecordBatch::try_new(Arc::new(Schema::new(fields)), shown)?;
-        for (row, why) in failed {
+        for (row, why, function) in failed {
             let mut json = String::new();
             write_json_row(&mut json, &shown, row, &|_| false)?;
-            let message = format!("function '{}' ({}): {why}", self.stage.function, self.function);
+            let message = format!("function '{}' ({function}): {why}", self.stage.function);
             let node = self.stage.input.node(self.stage.last()).name.clone();
             dead.push(Refused { node, message, json });
         }

@@ -14,11 +14,13 @@ use crate::error::RuntimeError;
 use crate::pipeline::sources;
 use crate::source::SourceTable;
 use crate::steps::Closer;
+use crate::verdicts;
 use chalk_catalog::TopicId;
 use chalk_event::{CommitSeq, Epoch};
 use chalk_graph::{Graph, NodeId, NodeKind, SinkTarget};
 use chalk_log::{Commit, EventLog};
 use chalk_store::Storage;
+use chalk_udf_host::Timeline;
 use chalk_view::{Snapshot, ViewRows};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,7 +59,7 @@ pub struct ReplayFrom {
 }
 
 /// Computes the views of a graph from the first commit of a log up to another; or from the last checkpoint before that, if one is of
-/// this graph and can be read.
+/// this graph and can be read. `timeline` is that of the functions that the graph calls: what the log says of them is followed.
 ///
 /// # Errors
 /// When a topic of the graph is not in the log, reading fails, or an operator fails.
@@ -65,9 +67,10 @@ pub fn replay(
     graph: &Graph,
     log: &dyn EventLog,
     from: Option<&ReplayFrom>,
+    timeline: &Timeline,
     options: ReplayOptions,
 ) -> Result<Replayed, RuntimeError> {
-    let (mut run, from) = Run::begin(graph, log, from, options)?;
+    let (mut run, from) = Run::begin(graph, log, from, timeline, options)?;
     while let Some((commits, upto)) = run.read(options.until)? {
         run.compute(&commits, upto)?;
     }
@@ -84,6 +87,7 @@ struct Run<'a> {
     closers: Vec<Closer>,
     names: BTreeMap<NodeId, String>,
     epoch_bytes_max: usize,
+    timeline: &'a Timeline,
     // state
     dataflow: Dataflow,
     sources: Vec<SourceTable>,
@@ -101,18 +105,20 @@ impl<'a> Run<'a> {
         graph: &Graph,
         log: &'a dyn EventLog,
         from: Option<&ReplayFrom>,
+        timeline: &'a Timeline,
         options: ReplayOptions,
     ) -> Result<(Self, Option<(Epoch, CommitSeq)>), RuntimeError> {
+        timeline.know(verdicts::recorded(log)?);
         if let Some(ReplayFrom { storage, identity }) = from {
             let usable = usable(&**storage, &fingerprint(graph, identity), options.until).unwrap_or_default();
             for manifest in usable {
-                let mut run = Self::empty(graph, log, options)?;
+                let mut run = Self::empty(graph, log, timeline, options)?;
                 if run.restored(&manifest, storage, options.epoch_bytes_max).is_ok() {
                     return Ok((run.started()?, Some((Epoch(manifest.epoch), CommitSeq(manifest.upto)))));
                 }
             }
         }
-        Ok((Self::new(graph, log, options)?, None))
+        Ok((Self::empty(graph, log, timeline, options)?.started()?, None))
     }
 
     /// Takes the state of a checkpoint into what has none.
@@ -124,18 +130,28 @@ impl<'a> Run<'a> {
     ) -> Result<(), CheckpointError> {
         restore(manifest, storage, &mut self.dataflow, &mut self.views, None)?;
         let upto = CommitSeq(manifest.upto);
-        reread(self.log, upto, bytes_max, self.sources.clone(), &mut self.dataflow)?;
+        reread(self.log, upto, bytes_max, self.sources.clone(), &mut self.dataflow, self.timeline)?;
         restore_watermarks(manifest, &mut self.sources);
         self.position = upto;
         Ok(())
     }
 
     /// Before the first commit.
-    fn new(graph: &Graph, log: &'a dyn EventLog, options: ReplayOptions) -> Result<Self, RuntimeError> {
-        Self::empty(graph, log, options)?.started()
+    fn new(
+        graph: &Graph,
+        log: &'a dyn EventLog,
+        timeline: &'a Timeline,
+        options: ReplayOptions,
+    ) -> Result<Self, RuntimeError> {
+        Ok(Self::begin(graph, log, None, timeline, options)?.0)
     }
 
-    fn empty(graph: &Graph, log: &'a dyn EventLog, options: ReplayOptions) -> Result<Self, RuntimeError> {
+    fn empty(
+        graph: &Graph,
+        log: &'a dyn EventLog,
+        timeline: &'a Timeline,
+        options: ReplayOptions,
+    ) -> Result<Self, RuntimeError> {
         let dataflow = Dataflow::new(graph.clone(), options.shards)?;
         let sources = sources(graph, log)?;
         let (mut views, mut names) = (BTreeMap::new(), BTreeMap::new());
@@ -153,6 +169,7 @@ impl<'a> Run<'a> {
             closers: Engine::new_closers(&dataflow),
             names,
             epoch_bytes_max: options.epoch_bytes_max,
+            timeline,
             dataflow,
             sources,
             views,
@@ -164,6 +181,7 @@ impl<'a> Run<'a> {
 
     /// With what there is without any row, as when a pipeline starts.
     fn started(mut self) -> Result<Self, RuntimeError> {
+        self.timeline.stand_at(self.position);
         let first = self.dataflow.step(&BTreeMap::new(), &BTreeMap::new())?;
         self.apply(first)?;
         Ok(self)
@@ -175,12 +193,14 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         let (mut commits, upto) = self.log.read(self.position, &self.topics, self.epoch_bytes_max)?;
+        let until = self.timeline.next_end(self.position).map_or(until, |end| end.min(until));
         commits.retain(|commit| commit.seq <= until);
         Ok((upto > self.position).then_some((commits, upto.min(until))))
     }
 
     /// Takes commits through the graph, the last ones up to `upto`.
     fn compute(&mut self, commits: &[Commit], upto: CommitSeq) -> Result<(), RuntimeError> {
+        self.timeline.stand_at(self.position);
         let (output, rows_in) = compute(&mut self.dataflow, &mut self.sources, &self.closers, commits)?;
         self.rows_in += rows_in;
         self.position = upto;

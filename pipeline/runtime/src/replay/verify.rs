@@ -16,6 +16,7 @@ use chalk_catalog::{CommittedEpoch, ViewRecord};
 use chalk_event::{CommitSeq, Epoch};
 use chalk_graph::Graph;
 use chalk_log::EventLog;
+use chalk_udf_host::Timeline;
 use chalk_view::ViewRows;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,15 +64,16 @@ pub fn verify(
     graph: &Graph,
     log: &dyn EventLog,
     pipeline: &str,
+    timeline: &Timeline,
     options: ReplayOptions,
 ) -> Result<Option<Verified>, RuntimeError> {
-    let (rows_in, compared) = Compared::run(graph, log, pipeline, options, None)?;
+    let (rows_in, compared) = Compared::run(graph, log, pipeline, timeline, options, None)?;
     let Some(last) = &compared.last else { return Ok(None) };
     let since = match compared.doubt() {
         None => BTreeMap::new(),
         Some((after, until)) => {
             let options = ReplayOptions { until, ..options };
-            Compared::run(graph, log, pipeline, options, Some(after))?.1.since
+            Compared::run(graph, log, pipeline, timeline, options, Some(after))?.1.since
         }
     };
     let names: BTreeSet<&String> = last.journalled.keys().chain(last.replayed.keys()).collect();
@@ -108,10 +110,11 @@ impl Compared {
         graph: &Graph,
         log: &dyn EventLog,
         pipeline: &str,
+        timeline: &Timeline,
         options: ReplayOptions,
         each_after: Option<CommitSeq>,
     ) -> Result<(u64, Self), RuntimeError> {
-        let mut run = Run::new(graph, log, options)?;
+        let mut run = Run::new(graph, log, timeline, options)?;
         let (mut records, mut compared) = (Records::new(log, pipeline)?, Self::default());
         let (mut commits, mut upto) = (Vec::new(), CommitSeq(0));
         loop {

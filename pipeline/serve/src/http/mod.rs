@@ -6,6 +6,7 @@
 //! | `POST /events` | what became of each event, see [`events`] |
 //! | `GET /views`, `GET /views/<name>` | the views, and the rows of one, see [`views`] |
 //! | `GET /views/<name>/changes` | a view as it changes, see [`changes`] |
+//! | `POST /functions/<name>/promote` | another build of a function, see [`functions`] |
 //! | `GET /metrics` | numbers for Prometheus |
 //! | `GET /status` | how the node is doing |
 //! | `GET /healthz` | `ok`, or 503 with the pipeline's failure |
@@ -16,6 +17,7 @@ mod answer;
 mod body;
 mod changes;
 mod events;
+mod functions;
 mod metrics;
 mod query;
 mod seats;
@@ -45,8 +47,8 @@ use tokio::sync::watch;
 /// So many connections may be open at once.
 const CONNECTIONS_MAX: usize = 400;
 /// What there is.
-const KNOWN: &str = "there are POST /query, POST /events, GET /views, GET /views/<name>, GET /views/<name>/changes, \
-    GET /status, GET /metrics and GET /healthz";
+const KNOWN: &str = "there are POST /query, POST /events, POST /functions/<name>/promote, GET /views, GET /views/<name>, \
+    GET /views/<name>/changes, GET /status, GET /metrics and GET /healthz";
 /// Requests at hand may go on this long after the shutdown begins.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(35);
 
@@ -113,6 +115,7 @@ fn router(app: App, closing: Closing) -> Router {
     Router::new()
         .route("/query", post(query::query))
         .route("/events", post(events::events))
+        .route("/functions/{name}/promote", post(functions::promote))
         .route("/views", get(views::views))
         .route("/views/{name}", get(views::rows))
         .route("/views/{name}/changes", get(changes::changes))

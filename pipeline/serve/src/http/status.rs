@@ -77,6 +77,15 @@ fn pipeline(status: &Status) -> Value {
             "reconnects": source.reconnects,
             "waits": source.waits,
         }))).collect::<Map<String, Value>>(),
+        "stages": status.stages.iter().map(|(name, stage)| (name.clone(), json!({
+            "function": stage.function,
+            "in_flight": stage.in_flight,
+            "limit": stage.limit,
+            "waiting": stage.waiting,
+            "read": stage.read.0,
+            "recorded": stage.recorded,
+            "failed": stage.failed,
+        }))).collect::<Map<String, Value>>(),
         "sinks": status.sinks.iter().map(|(name, sink)| (name.clone(), json!({
             "upto": sink.upto.map(|upto| upto.0),
             "waits": sink.waits,

@@ -8,14 +8,16 @@
 //!                                                └─▶ lost with a worker: suspects ─▶ a worker of their own
 //! ```
 //!
-//! A row that does not come back in time is given up; what has become of its future is the worker's business, and a worker with many such is replaced.
+//! A row that does not come back in time is given up, as often as it may be tried again; so is one whose error may pass, as the function's settings say. What has become of its future is the worker's business, and a worker with many such is replaced.
 //! When a worker dies, or its library panics, any of the rows that it had can be the reason. They are tried again in a worker of their own, all
 //! together, then by halves, until the row at fault is alone: see [`suspects`].
 
+mod current;
 mod limit;
 mod permits;
 mod suspects;
 
+pub use current::CurrentFunction;
 pub use permits::Permits;
 
 use crate::declaration::{AsyncOptions, Declaration};
@@ -40,6 +42,8 @@ const ABANDONED_MAX: usize = 256;
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// At most.
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+/// A row is tried again after its function's back-off, doubled so often at most.
+const BACK_OFF_DOUBLED_MAX: u32 = 6;
 /// A worker that cannot be started for so often cannot be started.
 const STARTS_MAX: u32 = 5;
 
@@ -150,8 +154,10 @@ struct Flight {
     row: u32,
     /// When it was sent, and to which slot.
     sent: Option<(Instant, usize)>,
-    /// How often it took too long.
-    too_late: u32,
+    /// How often it took too long, or had an error that may pass.
+    tries: u32,
+    /// Whether it is to be tried alone.
+    alone: bool,
     /// How often a worker died that had nothing else to do.
     deaths: u32,
 }
@@ -233,7 +239,7 @@ impl Calls {
                 continue;
             }
             let row = u32::try_from(row).map_err(|_| ArrowError::InvalidArgumentError("too many rows".to_owned()))?;
-            let flight = Flight { columns: Arc::clone(&columns), row, sent: None, too_late: 0, deaths: 0 };
+            let flight = Flight { columns: Arc::clone(&columns), row, sent: None, tries: 0, alone: false, deaths: 0 };
             self.flights.insert(ticket, flight);
             self.unsent.push_back(ticket);
         }
@@ -258,7 +264,11 @@ impl Calls {
         self.give_up_late(now);
         while let Some(&(due, ticket)) = self.delayed.first().filter(|(due, _)| *due <= now) {
             self.delayed.remove(&(due, ticket));
-            self.unsent.push_back(ticket);
+            if self.flights.get(&ticket).is_some_and(|flight| flight.alone) {
+                self.suspects.add(vec![ticket], false);
+            } else {
+                self.unsent.push_back(ticket);
+            }
         }
         for slot in &mut self.slots {
             if slot.is_full_of_abandoned() && slot.in_flight == 0 {
@@ -292,7 +302,7 @@ impl Calls {
             Said::Results(ids, values) => self.results(index, ids, values, now),
             Said::Lost(ids, why) => {
                 let lost = self.lost(index, &ids);
-                self.suspect(index, lost, &why, true);
+                self.suspect(index, lost, &why, Some(now));
                 Ok(())
             }
             Said::Ended(why) => {
@@ -307,7 +317,7 @@ impl Calls {
                     // How often rows are tried alone has an end.
                     self.slots[index].not_before = None;
                 }
-                self.suspect(index, lost, &why, false);
+                self.suspect(index, lost, &why, None);
                 Ok(())
             }
         }
@@ -315,24 +325,35 @@ impl Calls {
 
     fn results(&mut self, index: usize, ids: Vec<u64>, values: ArrayRef, now: Instant) -> Result<(), ArrowError> {
         let in_flight = self.flights.len();
-        let (mut waited_for, mut seconds) = (Vec::new(), 0.0);
+        let null_is_transient = self.function.settings.null_is_transient;
+        let (mut waited_for, mut again, mut seconds) = (Vec::new(), Vec::new(), 0.0);
         for (row, id) in ids.iter().enumerate() {
             let here = self.flights.get(id).and_then(|flight| flight.sent).filter(|(_, slot)| *slot == index);
-            if let Some((sent, _)) = here {
-                self.flights.remove(id);
-                seconds += now.saturating_duration_since(sent).as_secs_f64();
-                waited_for.push(u32::try_from(row).unwrap_or(u32::MAX));
+            let Some((sent, _)) = here else { continue };
+            seconds += now.saturating_duration_since(sent).as_secs_f64();
+            if null_is_transient && values.is_null(row) {
+                again.push(*id);
+                continue;
             }
+            self.flights.remove(id);
+            waited_for.push(u32::try_from(row).unwrap_or(u32::MAX));
         }
-        let (given, slot) = (waited_for.len(), &mut self.slots[index]);
-        slot.in_flight = slot.in_flight.saturating_sub(given);
-        slot.abandoned = slot.abandoned.saturating_sub(ids.len() - given);
+        let (given, answered, slot) = (waited_for.len(), waited_for.len() + again.len(), &mut self.slots[index]);
+        slot.in_flight = slot.in_flight.saturating_sub(answered);
+        slot.abandoned = slot.abandoned.saturating_sub(ids.len() - answered);
         (slot.deaths, slot.not_before) = (0, None);
         self.permits.give_back(given);
+        if answered > 0 {
+            let (mean, failed) = (seconds / answered as f64, again.len() as u64);
+            self.limit.answered(now - self.began, answered as u64, mean, failed, in_flight);
+        }
+        self.suspects.answered(&again);
+        for ticket in again {
+            self.may_pass(ticket, "it gave NULL, which stands for an error that may pass".to_owned(), false, now);
+        }
         if given == 0 {
             return Ok(());
         }
-        self.limit.answered(now - self.began, given as u64, seconds / given as f64, 0, in_flight);
         let (ids, values) = if given == ids.len() {
             (ids, values)
         } else {
@@ -360,18 +381,38 @@ impl Calls {
         lost
     }
 
-    /// Any of these rows may be why a worker died, or its library panicked.
-    fn suspect(&mut self, index: usize, rows: Vec<u64>, why: &str, panicked: bool) {
+    /// Any of these rows may be why a worker died, or its library panicked; then it is said when.
+    fn suspect(&mut self, index: usize, rows: Vec<u64>, why: &str, panicked: Option<Instant>) {
         let is_own = index + 1 == self.slots.len();
         if let (&[alone], Some(flight)) = (rows.as_slice(), rows.first().and_then(|row| self.flights.get_mut(row))) {
+            if let Some(now) = panicked
+                && self.function.settings.transient.iter().any(|text| why.contains(text))
+            {
+                self.suspects.answered(&[alone]);
+                return self.may_pass(alone, why.to_owned(), true, now);
+            }
             flight.deaths += 1;
-            // A panic is the row's own. That a worker dies can depend on the machine.
-            if panicked || flight.deaths > suspects::RETRIES {
+            // Any other panic is the row's own. That a worker dies can depend on the machine.
+            if panicked.is_some() || flight.deaths > suspects::RETRIES {
                 self.suspects.answered(&[alone]);
                 return self.fail(alone, why.to_owned());
             }
         }
         self.suspects.add(rows, is_own);
+    }
+
+    /// A row whose error may pass is tried again, later each time; when that was often enough, it is given up.
+    fn may_pass(&mut self, ticket: u64, why: String, alone: bool, now: Instant) {
+        let Settings { retries, back_off, .. } = &self.function.settings;
+        let Some(flight) = self.flights.get_mut(&ticket) else { return };
+        (flight.sent, flight.tries, flight.alone) = (None, flight.tries + 1, alone);
+        if flight.tries <= *retries {
+            let after = back_off.saturating_mul(1 << (flight.tries - 1).min(BACK_OFF_DOUBLED_MAX));
+            self.delayed.insert((now + after, ticket));
+            return;
+        }
+        let tries = flight.tries;
+        self.fail(ticket, if tries > 1 { format!("{why} (tried {tries} times)") } else { why });
     }
 
     fn fail(&mut self, ticket: u64, why: String) {
@@ -397,14 +438,7 @@ impl Calls {
             self.slots[index].abandoned += 1;
             self.limit.answered(now - self.began, 1, timeout.as_secs_f64(), 1, in_flight);
             self.suspects.answered(&[ticket]);
-            let Some(flight) = self.flights.get_mut(&ticket) else { continue };
-            (flight.sent, flight.too_late) = (None, flight.too_late + 1);
-            if flight.too_late > self.function.settings.retries {
-                self.fail(ticket, format!("it took longer than {} ms", timeout.as_millis()));
-            } else {
-                let after = Duration::from_secs(1).saturating_mul(1 << (flight.too_late - 1).min(6));
-                self.delayed.insert((now + after, ticket));
-            }
+            self.may_pass(ticket, format!("it took longer than {} ms", timeout.as_millis()), false, now);
         }
     }
 

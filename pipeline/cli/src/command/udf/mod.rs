@@ -4,6 +4,7 @@ mod build;
 mod check;
 mod list;
 mod new;
+mod promote;
 
 use crate::Outcome;
 use crate::error::CliError;
@@ -21,6 +22,8 @@ pub(crate) enum Udf {
     Check(check::Check),
     /// Show functions: what they take and give, who they are, whether they are built, where they are used.
     List(list::List),
+    /// Have a running server call a function as its source is now, from the next epoch on: what is computed stays as it is.
+    Promote(promote::Promote),
 }
 
 impl Udf {
@@ -30,6 +33,7 @@ impl Udf {
             Self::Build(build) => build.run(),
             Self::Check(check) => check.run(),
             Self::List(list) => list.run(),
+            Self::Promote(promote) => promote.run(),
         }
     }
 }
