@@ -98,13 +98,14 @@ impl Operator for OverOperator {
         for (partition, delta) in deltas.iter().filter(|(_, delta)| !delta.is_empty()) {
             let before = self.computed(self.partitions.rows(*partition), -1)?;
             self.partitions.apply(*partition, delta);
-            match (&before, self.computed(self.partitions.rows(*partition), 1)?) {
-                (_, Computed::Rows(after)) => changes.push(after),
-                (Computed::Refused(_), Computed::Refused(_)) | (_, Computed::Nothing) => {}
-                (_, Computed::Refused(refused)) => refused_groups.push(refused),
-            }
+            let was_refused = matches!(before, Computed::Refused(_));
             if let Computed::Rows(before) = before {
                 changes.push(before);
+            }
+            match self.computed(self.partitions.rows(*partition), 1)? {
+                Computed::Rows(after) => changes.push(after),
+                Computed::Refused(refused) if !was_refused => refused_groups.push(refused),
+                Computed::Refused(_) | Computed::Nothing => {}
             }
         }
         self.partitions.free(&deltas, self.whole);
