@@ -8,6 +8,7 @@
 //! | yes | – | the project's |
 
 use crate::error::CliError;
+use crate::generators::generators;
 use crate::graders::graders;
 use crate::project::ProjectFiles;
 use chalk_catalog::FunctionIdentity;
@@ -89,6 +90,7 @@ impl ProjectFunctions {
         let version = version_function(&functions.identities);
         functions.identities.push(version.identity);
         functions.sql.scalar.push(version.udf);
+        functions.sql.generators = generators().into_keys().collect();
         Ok(functions)
     }
 

@@ -17,10 +17,12 @@
 //!
 //! This crate must not know SQL text or serving.
 
+mod avro;
 mod changelog;
 mod checkpoint;
 mod cold;
 mod committer;
+mod compressed;
 mod containers;
 mod dataflow;
 mod delivery;
@@ -29,6 +31,7 @@ mod engine;
 mod error;
 #[cfg(feature = "fluvio")]
 mod fluvio;
+mod in_memory;
 mod inputs;
 mod journal;
 mod late;
@@ -48,7 +51,8 @@ pub use changelog::{At, Past, as_of, changes_between};
 pub use checkpoint::{CheckpointReport, Checkpoints, CopyReport, topics_read_again};
 pub use cold::{ColdTier, StateStatus};
 pub use error::RuntimeError;
-pub use inputs::rows_of;
+pub use in_memory::InMemory;
+pub use inputs::{Generator, Generators, rows_of};
 pub use pipeline::{Handle, Options, Pipeline, start};
 pub use recorded::{Functions, current_stages, prepare_stages};
 pub use replay::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified, replay, verify};
