@@ -101,7 +101,7 @@ impl LogBackend {
         }
         given.insert("connector".to_owned(), "fluvio".to_owned());
         given.entry("topic".to_owned()).or_insert_with(|| TOPIC.to_owned());
-        match read(TOPIC, &given, false) {
+        match read(TOPIC, &given, false, &[]) {
             Ok(definition) => match definition.options {
                 TableOptions::Fluvio(options) => Ok(Self::Fluvio(Box::new(FluvioLog { options, partitions }))),
                 _ => Err("log: it is not Fluvio's".to_owned()),
