@@ -229,3 +229,10 @@ fn what_cannot_be_promoted_is_said() {
         "no server runs on data\n  hint: the next start calls functions as their sources are then, for all of the log",
     );
 }
+
+#[test]
+fn a_switch_is_read_as_it_was_stored() {
+    let text = r#"{"kind":"function_switched","pipeline":"project","function":"f","from":"00ff","to":"11ee","after":907,"generation":0}"#;
+    let event: chalk_catalog::ControlEvent = serde_json::from_str(text).expect("a control event");
+    assert_eq!(serde_json::to_string(&event).expect("JSON"), text);
+}
