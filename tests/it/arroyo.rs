@@ -168,3 +168,120 @@ fn rows_are_kept_as_parquet_and_read_again() {
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("cannot read ./kept/0000000001.parquet: "), "{}", ran.err);
 }
+
+const AVRO_COLUMNS: &str = "reader TEXT NOT NULL, pages SMALLINT, price DECIMAL(6, 2), read_at TIMESTAMP, day DATE, raw BYTEA, large BIGINT UNSIGNED, tags TEXT[], \
+     place STRUCT<town TEXT, floor INT>";
+
+/// A pipeline that copies `from` to `to`, each said as options of its table.
+fn copy(from: &str, to: &str) -> String {
+    format!(
+        "CREATE TABLE source ({AVRO_COLUMNS}) WITH (type = 'source', {from});
+         CREATE TABLE sink ({AVRO_COLUMNS}) WITH (type = 'sink', {to});
+         INSERT INTO sink SELECT * FROM source;"
+    )
+}
+
+#[test]
+fn rows_are_kept_as_avro_and_read_again() {
+    let folder = Folder::new();
+    let row = |reader: &str| {
+        format!(
+            "{{\"reader\":\"{reader}\",\"pages\":3,\"price\":1.50,\"read_at\":\"2025-09-01T16:30:00.000001Z\",\"day\":\"2025-09-01\",\"raw\":\"00ff\",\
+             \"large\":18446744073709551615,\"tags\":[\"a\",null],\"place\":{{\"town\":\"Ulm\",\"floor\":null}}}}\n"
+        )
+    };
+    let nothing = "{\"reader\":\"\",\"pages\":null,\"price\":null,\"read_at\":null,\"day\":null,\"raw\":null,\"large\":null,\"tags\":null,\"place\":null}\n";
+    let rows = format!("{}{}{nothing}", row("Ada"), row("Ben"));
+    let lines = |path: &str| format!("connector = 'single_file', path = '{path}'");
+    let places = [
+        ("connector = 'filesystem', path = 'kept', format = 'avro'", "kept/0000000000.avro"),
+        (
+            "connector = 'filesystem', path = 'raw', format = 'avro', 'avro.raw_datums' = 'true', 'filename.suffix' = '.bin'",
+            "raw/0000000000.bin",
+        ),
+        ("connector = 'single_file', path = 'one.avro', format = 'avro'", "one.avro"),
+        ("connector = 'single_file', path = 'one.bin', format = 'avro', 'avro.raw_datums' = 'true'", "one.bin"),
+    ];
+    for (number, (place, file)) in places.into_iter().enumerate() {
+        let read = place.replace(", 'filename.suffix' = '.bin'", "");
+        folder.write("in.json", &rows);
+        folder.write("keep.sql", copy(&lines("in.json"), place));
+        let keep = ["run", "keep.sql", "--drain", "--data", &format!("kept{number}")];
+        folder.chalk(&keep).check(0, "", "");
+        assert!(folder.path(file).exists(), "{file}");
+        // It goes on with what comes later, in another run.
+        folder.write("in.json", format!("{rows}{}", row("Cy")));
+        folder.chalk(&keep).check(0, "", "");
+        folder.write("read.sql", copy(&read, &lines(&format!("back{number}.json"))));
+        folder.chalk(&["run", "read.sql", "--drain", "--data", &format!("read{number}")]).check(0, "", "");
+        assert_eq!(folder.read(&format!("back{number}.json")), format!("{rows}{}", row("Cy")), "{place}");
+    }
+}
+
+#[test]
+fn avro_that_does_not_fit() {
+    let folder = Folder::new();
+    folder.write("in.json", "{\"n\":1,\"at\":\"soon\"}\n");
+    folder.write(
+        "keep.sql",
+        "CREATE TABLE source (n BIGINT, at TEXT) WITH (connector = 'single_file', path = 'in.json');
+         CREATE TABLE sink (n BIGINT, at TEXT) WITH (connector = 'single_file', path = 'rows.avro', type = 'sink', format = 'avro');
+         INSERT INTO sink SELECT n, at FROM source;",
+    );
+    folder.chalk(&["run", "keep.sql", "--drain", "--data", "kept"]).check(0, "", "");
+    let read = |bad_data: &str| {
+        format!(
+            "CREATE TABLE rows (n BIGINT, at TIMESTAMP) WITH (connector = 'single_file', path = 'rows.avro', format = 'avro', bad_data = '{bad_data}');
+             SELECT n FROM rows;"
+        )
+    };
+    folder.write("read.sql", read("fail"));
+    let ran = folder.chalk(&["run", "read.sql", "--drain"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("table 'rows', line 1: field 'at': "), "{}", ran.err);
+    folder.write("read.sql", read("drop"));
+    let said = "1 rows could not be read and were dropped, as bad_data = 'drop' has it\n";
+    folder.chalk(&["run", "read.sql", "--drain"]).check(0, "", said);
+    // Rows of other columns do not go where these are.
+    folder.write(
+        "keep.sql",
+        "CREATE TABLE source (n BIGINT, at TEXT) WITH (connector = 'single_file', path = 'in.json');
+         CREATE TABLE sink (n BIGINT) WITH (connector = 'single_file', path = 'rows.avro', type = 'sink', format = 'avro');
+         INSERT INTO sink SELECT n FROM source;",
+    );
+    folder.write("in.json", "{\"n\":1,\"at\":\"soon\"}\n{\"n\":2}\n");
+    let ran = folder.chalk(&["run", "keep.sql", "--drain", "--data", "kept"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("the file has rows of other columns"), "{}", ran.err);
+    let whole = std::fs::read(folder.path("rows.avro")).expect("a file");
+    std::fs::write(folder.path("rows.avro"), &whole[..whole.len() - 17]).expect("a file");
+    let ran = folder.chalk(&["run", "read.sql", "--drain"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("rows.avro: ") && ran.err.contains("the file ends within a block"), "{}", ran.err);
+    folder.write("rows.avro", "not Avro");
+    let ran = folder.chalk(&["run", "read.sql", "--drain"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("cannot read ./rows.avro: "), "{}", ran.err);
+}
+
+#[test]
+fn files_of_lines_are_compressed() {
+    let folder = Folder::new();
+    let rows: String = (0..2000).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    folder.write("in.json", &rows);
+    for (compression, file) in [("gzip", "out-gzip/0000000000.json.gz"), ("zstd", "out-zstd/0000000000.json.zst")] {
+        folder.write(
+            "keep.sql",
+            format!(
+                "CREATE TABLE source (n BIGINT) WITH (connector = 'single_file', path = 'in.json');
+                 CREATE TABLE sink (n BIGINT) WITH (connector = 'filesystem', path = 'out-{compression}', type = 'sink', 'json.compression' = '{compression}');
+                 INSERT INTO sink SELECT n FROM source;"
+            ),
+        );
+        folder.chalk(&["run", "keep.sql", "--drain"]).check(0, "", "");
+        let bytes = std::fs::read(folder.path(file)).expect("a file");
+        assert!(bytes.len() < rows.len() / 3, "{} of {} bytes", bytes.len(), rows.len());
+        let magic: &[u8] = if compression == "gzip" { &[0x1f, 0x8b] } else { &[0x28, 0xb5, 0x2f, 0xfd] };
+        assert!(bytes.starts_with(magic), "{:?}", &bytes[..4]);
+    }
+}

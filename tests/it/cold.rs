@@ -202,6 +202,7 @@ impl Running {
             checkpoints: None,
             cold: Some(ColdTier { storage: Arc::new(cold.clone()), memory_bytes_max: 16 << 10 }),
             functions: chalk_runtime::Functions::default(),
+            generators: chalk_runtime::Generators::default(),
         };
         let pipeline = Pipeline { name: "p".to_owned(), graph: planned.graph, identity: String::new() };
         Self { pipeline: chalk_runtime::start(&pipeline, &door, &options).expect("a pipeline"), door }

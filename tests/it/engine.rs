@@ -144,6 +144,7 @@ impl Engine {
             checkpoints: Some(Checkpoints { storage, interval: Duration::from_secs(3600), write: true, copies: None }),
             cold: None,
             functions: chalk_runtime::Functions::default(),
+            generators: chalk_runtime::Generators::default(),
         };
         let (name, graph) = (NAME.to_owned(), self.project.graph.clone());
         let pipeline = Pipeline { name, graph, identity: String::new() };

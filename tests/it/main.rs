@@ -16,6 +16,7 @@ mod docs;
 mod engine;
 #[cfg(feature = "fluvio")]
 mod fluvio;
+mod generated;
 mod homework_words;
 mod licences;
 mod loadable;

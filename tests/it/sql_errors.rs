@@ -176,7 +176,9 @@ error: table 'graded': connector 'log' has no option 'topics': it knows connecto
  --> mine.sql:1:14
   |
 1 | CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'log', topics = 'graded');
-  |              ^^^^^^",
+  |              ^^^^^^
+  |
+  = help: did you mean 'topic'?",
     );
 }
 
@@ -185,7 +187,7 @@ fn an_unknown_connector() {
     check(
         "CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'carrier_pigeon');",
         "
-error: table 'graded': connector 'carrier_pigeon' is not known: this build has log, single_file, filesystem, impulse, nexmark, stdout, preview and blackhole
+error: table 'graded': connector 'carrier_pigeon' is not known: this build has log, single_file, filesystem, impulse, nexmark, stdout, preview, blackhole, homework
  --> mine.sql:1:14
   |
 1 | CREATE TABLE graded (tenant TEXT NOT NULL) WITH (connector = 'carrier_pigeon');
@@ -433,7 +435,7 @@ error: column 'x': type UUID is not supported in this build
   |
   = help: BOOLEAN, SMALLINT, INT, BIGINT and these UNSIGNED, REAL, DOUBLE, DECIMAL(p, s), TEXT, BYTEA, TIMESTAMP(0, 3, 6 or 9), DATE, TIME, INTERVAL, JSON, T[] and STRUCT<name T, …> are
 
-error: table 'b': connector 'nowhere' is not known: this build has log, single_file, filesystem, impulse, nexmark, stdout, preview and blackhole
+error: table 'b': connector 'nowhere' is not known: this build has log, single_file, filesystem, impulse, nexmark, stdout, preview, blackhole, homework
  --> mine/b.sql:1:14
   |
 1 | CREATE TABLE b (y TEXT) WITH (connector = 'nowhere');

@@ -8,6 +8,7 @@
 //! | yes | – | the project's |
 
 use crate::error::CliError;
+use crate::generators::generators;
 use crate::graders::graders;
 use crate::node::PIPELINE;
 use crate::project::ProjectFiles;
@@ -110,6 +111,7 @@ impl ProjectFunctions {
         let version = version_function(&functions.identities.iter().map(builds).collect::<Vec<_>>());
         functions.identities.push(version.identity);
         functions.sql.scalar.push(version.udf);
+        functions.sql.generators = generators().into_keys().collect();
         Ok(functions)
     }
 

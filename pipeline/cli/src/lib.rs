@@ -11,6 +11,7 @@ mod command;
 pub mod demo;
 mod error;
 mod functions;
+mod generators;
 mod graders;
 mod keeping;
 mod node;
@@ -23,6 +24,7 @@ pub mod verify;
 
 pub use error::CliError;
 pub use functions::ProjectFunctions;
+pub use generators::generators;
 pub use graders::graders;
 pub use node::{Node, shards, system_clock};
 pub use project::ProjectFiles;

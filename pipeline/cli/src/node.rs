@@ -3,6 +3,7 @@
 use crate::archivist::Archivist;
 use crate::error::CliError;
 use crate::functions::ProjectFunctions;
+use crate::generators::generators;
 use crate::keeping::{Keeping, parse_bytes};
 use crate::project::ProjectFiles;
 use crate::promotion::Promoting;
@@ -274,6 +275,7 @@ impl Node {
             }),
             cold: tuning.cold(data)?,
             functions: tuning.recorded(&functions),
+            generators: generators(),
         };
         let name = PIPELINE.to_owned();
         let graph = prepare_stages(&project.graph, &*log, functions.identities(), rerun)?;

@@ -3,18 +3,23 @@
 //! The state in the journal is the file's length in decimal digits; what stands after it was not committed. Readers can see rows a moment
 //! before they are committed, since a file has one end only; who must not, uses [`DirectorySink`](crate::DirectorySink).
 
-use crate::{ConnectError, Recovered, Sink};
+use crate::{ConnectError, Encode, Recovered, Sink};
 use chalk_event::Epoch;
 use chalk_store::{AppendFile, LocalFiles, Storage, StorageError};
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+/// So much of a file is shown to what goes on with it in a format that has a header.
+const HEAD_BYTES: u64 = 1 << 20;
+
 /// A file that lines are appended to.
-#[derive(Debug)]
 pub struct FileSink {
     storage: Arc<dyn Storage>,
     name: String,
+    /// Without, lines are the bytes.
+    encode: Option<Encode>,
     /// `None` when it must be opened, and cut off after `len`.
     file: Option<Box<dyn AppendFile>>,
     /// Of what was prepared, in bytes.
@@ -39,7 +44,27 @@ impl FileSink {
     /// A file of a storage.
     #[must_use]
     pub fn within(storage: Arc<dyn Storage>, name: &str) -> Self {
-        Self { storage, name: name.to_owned(), file: None, len: 0 }
+        Self { storage, name: name.to_owned(), encode: None, file: None, len: 0 }
+    }
+
+    /// The same, with a file of another format than lines.
+    #[must_use]
+    pub fn encoded(self, encode: Encode) -> Self {
+        Self { encode: Some(encode), ..self }
+    }
+
+    /// What lines add to the file.
+    fn bytes<'l>(&self, lines: &'l str) -> Result<Cow<'l, [u8]>, ConnectError> {
+        let Some(encode) = &self.encode else { return Ok(Cow::Borrowed(lines.as_bytes())) };
+        let before = match self.len {
+            0 => None,
+            len => {
+                let mut head = vec![0; usize::try_from(len.min(HEAD_BYTES)).unwrap_or_default()];
+                self.storage.open(&self.name)?.read_exact_at(&mut head, 0)?;
+                Some(head)
+            }
+        };
+        encode(lines, before.as_deref()).map(Cow::Owned).map_err(ConnectError::Encode)
     }
 
     /// How long the file is; `None` when there is none.
@@ -51,12 +76,12 @@ impl FileSink {
         }
     }
 
-    fn write(&mut self, lines: &str) -> Result<(), StorageError> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         let mut file = match self.file.take() {
             Some(file) => file,
             None => self.storage.reopen(&self.name, self.len)?,
         };
-        file.append(lines.as_bytes())?;
+        file.append(bytes)?;
         file.sync()?;
         self.file = Some(file);
         Ok(())
@@ -85,8 +110,9 @@ impl Sink for FileSink {
     }
 
     fn prepare(&mut self, _: Epoch, lines: &str) -> Result<String, ConnectError> {
-        self.write(lines)?;
-        self.len += lines.len() as u64;
+        let bytes = self.bytes(lines)?;
+        self.write(&bytes)?;
+        self.len += bytes.len() as u64;
         Ok(self.len.to_string())
     }
 

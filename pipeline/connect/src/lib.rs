@@ -10,6 +10,7 @@ mod file_source;
 #[cfg(feature = "fluvio")]
 pub mod fluvio;
 mod folder_source;
+mod generated;
 mod impulse;
 mod in_order;
 mod lines;
@@ -24,6 +25,7 @@ pub use error::ConnectError;
 pub use file_sink::FileSink;
 pub use file_source::FileSource;
 pub use folder_source::{FolderSource, files_of};
+pub use generated::{Generated, MadeUp};
 pub use impulse::{Impulse, ImpulseSettings};
 pub use in_order::{InOrder, LineChunk, LineSource};
 pub use lines::Lines;

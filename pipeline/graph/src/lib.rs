@@ -6,11 +6,13 @@
 
 mod explain;
 mod explained;
+mod misspelt;
 mod node;
 pub mod options;
 mod stage;
 
 pub use explained::Explained;
+pub use misspelt::did_you_mean;
 pub use node::{
     Aggregate, AggregateCall, AggregateFunction, CloseJoin, CloseSessions, CloseWindows, Encoding, Graph, Join,
     JoinBound, JoinKind, JoinMode, Most, Node, NodeId, NodeKind, Over, Rank, RankFunction, RecordedSource, Session,

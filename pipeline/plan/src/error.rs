@@ -99,6 +99,7 @@ impl From<DataFusionError> for Mistake {
         let text = error.strip_backtrace();
         let text = text.strip_prefix("Error during planning: ").unwrap_or(&text);
         let text = text.strip_prefix("Schema error: ").unwrap_or(text);
+        let text = text.strip_prefix("Execution error: ").unwrap_or(text);
         let text = text.strip_prefix("This feature is not implemented: ").unwrap_or(text);
         let (text, fields) = match text.split_once("Valid fields are ") {
             Some((text, fields)) => (text, Some(format!("known here are {}", fields.trim_end_matches('.')))),
@@ -117,30 +118,4 @@ impl From<DataFusionError> for Mistake {
         }
         mistake
     }
-}
-
-/// The known name that is nearest to a misspelt one, if any is near.
-pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = |candidate: &str| edit_distance(name, candidate);
-    known
-        .map(|candidate| (near(candidate), candidate))
-        .filter(|(distance, _)| *distance <= 2)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// Levenshtein distance.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

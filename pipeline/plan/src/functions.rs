@@ -5,7 +5,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::Arc;
 
-/// Functions beside DataFusion's.
+/// What a program adds to SQL: functions beside DataFusion's, and connectors.
 #[derive(Clone, Debug, Default)]
 pub struct Functions {
     /// Those that give a value for each row.
@@ -14,6 +14,8 @@ pub struct Functions {
     pub aggregate: Vec<Arc<AggregateUDF>>,
     /// Those that give a value for each row, which is recorded: they are volatile, and are never called by a plan.
     pub recorded: Vec<Arc<ScalarUDF>>,
+    /// Connectors whose rows the program makes up, by name.
+    pub generators: Vec<String>,
 }
 
 /// A session with our dialect's settings and functions: for planning, for queries, and for the batch answer.

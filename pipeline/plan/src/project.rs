@@ -1,6 +1,7 @@
 //! A project: all statements of all its files, planned into one graph.
 
-use crate::error::{Mistake, PlanError, did_you_mean, location_of, sql_location};
+use crate::distinct_on;
+use crate::error::{Mistake, PlanError, location_of, sql_location};
 use crate::event_time;
 use crate::functions::{Functions, session};
 use crate::lookups::{self, LookedUp, Versions};
@@ -14,7 +15,7 @@ use crate::table::{PlannedTable, TopicSchemas};
 use crate::translate::{Closing, Translator, check_lookups};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use chalk_graph::options::{DirectoryOptions, FileOptions, FluvioOptions, Format, TableOptions};
-use chalk_graph::{Encoding, Graph, Node, NodeId, NodeKind, Sink, SinkTarget, WindowKind};
+use chalk_graph::{Encoding, Graph, Node, NodeId, NodeKind, Sink, SinkTarget, WindowKind, did_you_mean};
 use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
@@ -145,6 +146,7 @@ pub fn plan(files: &[SqlFile], topics: &TopicSchemas, functions: &Functions) -> 
         errors: Vec::new(),
         mistaken: HashSet::new(),
         lookups: HashSet::new(),
+        generators: functions.generators.clone(),
         ttls: HashMap::new(),
         translator: Translator { recorded: RecordedFunctions::of(functions), ..Translator::default() },
         tables: Vec::new(),
@@ -206,6 +208,8 @@ struct Planner {
     mistaken: HashSet<String>,
     /// Temporary tables.
     lookups: HashSet<String>,
+    /// Connectors that the program adds.
+    generators: Vec<String>,
     /// `SET updating_ttl` by file, in nanoseconds.
     ttls: HashMap<String, i64>,
     translator: Translator,
@@ -248,7 +252,7 @@ impl Planner {
             }
             let planned = self
                 .check_name(&table.name)
-                .and_then(|()| PlannedTable::plan(table, topics, &self.state()))
+                .and_then(|()| PlannedTable::plan(table, topics, &self.generators, &self.state()))
                 .and_then(|planned| self.add_table(planned));
             if table.is_lookup {
                 self.lookups.insert(table.name.value.clone());
@@ -450,7 +454,7 @@ impl Planner {
         })?;
         check_scalar_subqueries(&plan)?;
         check_lookups(&plan, lookups)?;
-        self.translator.recorded.with_versions(event_time::resolve(plan)?)
+        self.translator.recorded.with_versions(event_time::resolve(distinct_on::ranked(plan)?)?)
     }
 
     /// Helps with a misspelt table.
@@ -507,7 +511,10 @@ impl Planner {
             TableOptions::Fluvio(fluvio) => SinkTarget::Fluvio(fluvio.clone()),
             TableOptions::Stdout => SinkTarget::Stdout,
             TableOptions::Blackhole => SinkTarget::Blackhole,
-            TableOptions::Folder(_) | TableOptions::Impulse(_) | TableOptions::Nexmark(_) => {
+            TableOptions::Folder(_)
+            | TableOptions::Impulse(_)
+            | TableOptions::Nexmark(_)
+            | TableOptions::Generator(_) => {
                 return Err(Mistake::new(format!(
                     "INSERT INTO '{into}': the table is a source, which can only be read"
                 ))
@@ -548,6 +555,10 @@ impl Planner {
             {
                 let mistake = Mistake::new(format!("{name}: another query writes to '{}' already", path.display()));
                 Err(mistake.hint("write to it with one INSERT INTO … SELECT … UNION ALL SELECT …"))
+            }
+            SinkTarget::File(_) if *format == Format::Parquet => {
+                Err(Mistake::new(format!("{name}: a Parquet file is written at once, and cannot grow"))
+                    .hint("write a directory of them: connector = 'filesystem'"))
             }
             SinkTarget::Fluvio(FluvioOptions { key_field: Some(key), .. })
                 if node.schema.column_with_name(key).is_none() =>

@@ -2,6 +2,7 @@
 
 use crate::error::{Location, Mistake, sql_location};
 use crate::lookups::{Versions, take_versions};
+use crate::questions::{as_operators, written_out};
 use chalk_graph::options::{Given, parse_interval};
 use sqlparser::ast::{self, CreateTableOptions, Expr, Ident, Query, SqlOption, Statement as Ast, TableObject};
 use sqlparser::dialect::GenericDialect;
@@ -75,7 +76,7 @@ pub(crate) enum ColumnSource {
 pub(crate) fn parse(text: &str) -> (Vec<Statement>, Vec<Mistake>) {
     let dialect = GenericDialect {};
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location();
-    let tokens = tokens.map_err(|error| syntax(error.into())).and_then(take_versions);
+    let tokens = tokens.map_err(|error| syntax(error.into())).map(as_operators).and_then(take_versions);
     let (tokens, versions) = match tokens {
         Ok((tokens, versions)) => (tokens, Arc::new(versions)),
         Err(mistake) => return (Vec::new(), vec![mistake]),
@@ -144,7 +145,7 @@ fn statement(parser: &mut Parser<'_>) -> Result<StatementKind, Mistake> {
         parser.next_token();
         return set_option(parser);
     }
-    match parser.parse_statement().map_err(syntax)? {
+    match parser.parse_statement().map(written_out).map_err(syntax)? {
         Ast::CreateView(view) => {
             if !view.columns.is_empty() {
                 return Err(Mistake::new("column names after a view's name are not supported")
@@ -325,7 +326,7 @@ fn column(parser: &mut Parser<'_>) -> Result<(ColumnDef, bool), Mistake> {
         } else if parser.parse_keyword(Keyword::NULL) {
             column.not_null = false;
         } else if parser.parse_keywords(&[Keyword::GENERATED, Keyword::ALWAYS, Keyword::AS]) {
-            let expression = parser.parse_expr().map_err(syntax)?;
+            let expression = parser.parse_expr().map(written_out).map_err(syntax)?;
             let _optional = parser.parse_keyword(Keyword::STORED);
             column.source = ColumnSource::Generated(Box::new(expression));
         } else if matches!(&next.token, Token::Word(word) if word.value.eq_ignore_ascii_case("METADATA")) {

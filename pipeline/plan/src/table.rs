@@ -1,6 +1,6 @@
 //! Tables: columns checked against the topic's schema, and the expressions that make them.
 
-use crate::error::{Mistake, did_you_mean, sql_location};
+use crate::error::{Mistake, sql_location};
 use crate::relation::{Relation, commit_seq_field, event_time_field};
 use crate::statement::{ColumnDef, ColumnSource, CreateTable};
 use crate::types::{arrow_type, column_of, seen_as, sql_type};
@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chalk_catalog::{Column, ColumnType, TopicSchema};
 use chalk_event::Provenance;
 use chalk_graph::options::{self, BadData, Format, Role, SourceOptions, TableDefinition, TableOptions};
-use chalk_graph::{Source, SourceColumns};
+use chalk_graph::{Source, SourceColumns, did_you_mean};
 use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
 use datafusion::physical_expr::PhysicalExpr;
@@ -58,11 +58,21 @@ pub struct TableTopic {
 }
 
 impl PlannedTable {
-    pub(crate) fn plan(table: &CreateTable, topics: &TopicSchemas, state: &SessionState) -> Result<Self, Mistake> {
+    pub(crate) fn plan(
+        table: &CreateTable,
+        topics: &TopicSchemas,
+        generators: &[String],
+        state: &SessionState,
+    ) -> Result<Self, Mistake> {
         let name = table.name.value.clone();
         let location = sql_location(table.name.span);
-        let definition = options::read(&name, &table.options, table.is_lookup)
-            .map_err(|error| Mistake::new(format!("table '{name}': {error}")).at(location))?;
+        let definition = options::read(&name, &table.options, table.is_lookup, generators).map_err(|error| {
+            let mistake = Mistake::new(format!("table '{name}': {error}")).at(location);
+            match error.hint {
+                Some(hint) => mistake.hint(hint),
+                None => mistake,
+            }
+        })?;
         let TableDefinition { options, role, format, bad_data, event_time_field, watermark_field, lateness } =
             definition;
         let table = &made_up(table, &options, event_time_field, watermark_field)?;
@@ -88,7 +98,8 @@ impl PlannedTable {
             TableOptions::SingleFile(_)
             | TableOptions::Folder(_)
             | TableOptions::Impulse(_)
-            | TableOptions::Nexmark(_) => own(false),
+            | TableOptions::Nexmark(_)
+            | TableOptions::Generator(_) => own(false),
             // What writes there gives rows again after a crash, with the ids that they had.
             TableOptions::Fluvio(_) if role == Some(Role::Sink) => None,
             TableOptions::Fluvio(_) => {
@@ -207,6 +218,7 @@ impl PlannedTable {
                     TableOptions::Folder(folder) => Some(SourceOptions::Folder(folder.clone())),
                     TableOptions::Impulse(impulse) => Some(SourceOptions::Impulse(impulse.clone())),
                     TableOptions::Nexmark(nexmark) => Some(SourceOptions::Nexmark(nexmark.clone())),
+                    TableOptions::Generator(generator) => Some(SourceOptions::Generator(generator.clone())),
                     TableOptions::Fluvio(fluvio) => Some(SourceOptions::Fluvio(fluvio.clone())),
                     _ => None,
                 },

@@ -24,7 +24,9 @@ use datafusion::functions::core::expr_fn::r#struct;
 use datafusion::logical_expr::builder::build_join_schema;
 use datafusion::logical_expr::expr::{AggregateFunction as AggregateExpr, NullTreatment, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Join, LogicalPlan, TableScan, Union, Unnest, Window};
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, SortExpr, TableScan, Union, Unnest, Window,
+};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::window::WindowExpr;
@@ -444,10 +446,20 @@ impl Query<'_> {
                     .collect();
                 let schema = Arc::new(Schema::new(fields));
                 let mut given = columns(&schema);
-                let order = given.split_off(own).into_iter().zip(sorts).map(|(expr, sort)| {
-                    let options = SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
-                    PhysicalSortExpr { expr, options }
+                // With DISTINCT it is an argument that they are in order of, and the function finds it by its column.
+                let same = |sort: &SortExpr| params.args.iter().position(|arg| params.distinct && *arg == sort.expr);
+                let sorts = given.split_off(own).into_iter().zip(sorts);
+                let order = sorts.map(|(column, sort)| PhysicalSortExpr {
+                    expr: same(sort).map_or(column, |argument| Arc::clone(&given[argument])),
+                    options: SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first },
                 });
+                let mut order: Vec<PhysicalSortExpr> = order.collect();
+                if params.distinct && order.is_empty() {
+                    // Otherwise it would be any order, and another one when it is computed again.
+                    let options = SortOptions { descending: false, nulls_first: false };
+                    order
+                        .extend(given.first().map(|argument| PhysicalSortExpr { expr: Arc::clone(argument), options }));
+                }
                 // Some functions take their constants when they are planned, such as how large a part a percentile is.
                 for (given, arg) in given.iter_mut().zip(&params.args) {
                     if let Expr::Literal(..) = unaliased(arg) {
@@ -455,13 +467,15 @@ impl Query<'_> {
                     }
                 }
                 let built = AggregateExprBuilder::new(Arc::clone(func), given)
-                    .order_by(order.collect())
+                    .order_by(order)
                     .schema(schema)
                     .alias(expr.schema_name().to_string())
                     .with_distinct(params.distinct)
                     .with_ignore_nulls(params.null_treatment == Some(NullTreatment::IgnoreNulls))
                     .build()
                     .map_err(|error| Mistake::from(error).at(place_of(expr)))?;
+                // Some find out what they cannot do only when they are to begin.
+                built.create_accumulator().map_err(|error| Mistake::from(error).at(place_of(expr)))?;
                 (AggregateFunction::Recompute(Arc::new(built)), args)
             }
         };

@@ -34,7 +34,7 @@ pub(crate) fn lines(changes: &ChangeBatch, encoding: &Encoding, weights: bool) -
             })?;
         }
         // Files of other formats are made of lines of JSON.
-        Format::Parquet => {
+        Format::Parquet | Format::Avro(_) => {
             let style = Style::new(changes.rows(), encoding, TimeFormat::Rfc3339);
             each_row(&changes, weights, &mut text, |text, row| style.write(text, changes.rows(), row))?;
         }

@@ -80,6 +80,9 @@ pub enum RuntimeError {
     /// The graph was planned by another build than runs it.
     #[error("connector '{0}' is not in this build: build chalk with --features chalk-cli/{0}")]
     NotInThisBuild(&'static str),
+    /// The graph was planned by another program than runs it.
+    #[error("connector '{0}' is not one of this program's")]
+    NoGenerator(String),
     /// A checkpoint that is of no use could not be removed.
     #[error("an earlier checkpoint cannot be removed: {0}")]
     Checkpoint(String),

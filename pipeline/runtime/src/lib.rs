@@ -19,10 +19,12 @@
 //!
 //! This crate must not know SQL text or serving.
 
+mod avro;
 mod changelog;
 mod checkpoint;
 mod cold;
 mod committer;
+mod compressed;
 mod containers;
 mod dataflow;
 mod delivery;
@@ -32,6 +34,7 @@ mod engine;
 mod error;
 #[cfg(feature = "fluvio")]
 mod fluvio;
+mod in_memory;
 mod inputs;
 mod journal;
 mod late;
@@ -55,7 +58,8 @@ pub use checkpoint::{CheckpointReport, Checkpoints, CopyReport, topics_read_agai
 pub use cold::{ColdTier, StateStatus};
 pub use elsewhere::Elsewhere;
 pub use error::RuntimeError;
-pub use inputs::{log_elsewhere, look_at_topic, rows_of};
+pub use in_memory::InMemory;
+pub use inputs::{Generator, Generators, log_elsewhere, look_at_topic, rows_of};
 pub use pipeline::{Handle, Options, Pipeline, start};
 pub use recorded::{Functions, current_stages, prepare_stages};
 pub use replay::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified, replay, verify};

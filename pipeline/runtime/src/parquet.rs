@@ -1,11 +1,12 @@
-//! Parquet files to lines of JSON, and lines to files.
+//! Parquet files to rows, and lines of JSON to files.
 
+use crate::containers::Batches;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use chalk_codec::{split_event, typed_column, write_json_row};
+use chalk_codec::{split_event, typed_column};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use std::fs::File;
@@ -14,46 +15,16 @@ use std::sync::Arc;
 /// So many rows become lines at once.
 const BATCH_ROWS: usize = 4096;
 
-/// The rows of a file, as lines of JSON with the file's columns.
-pub(crate) struct ParquetLines {
-    reader: ParquetRecordBatchReader,
-    rows: u64,
-}
-
-impl ParquetLines {
-    /// Opens a file after so many of its rows, if it has as many.
-    ///
-    /// # Errors
-    /// When it is no Parquet file, or has columns that this build does not read.
-    pub(crate) fn open(file: File, after: u64) -> Result<Self, ArrowError> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-        let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or_default();
-        let after = usize::try_from(after.min(rows)).unwrap_or(usize::MAX);
-        let reader = builder.with_batch_size(BATCH_ROWS).with_offset(after).build()?;
-        Ok(Self { reader, rows })
-    }
-
-    /// How many rows the file has.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
-    }
-}
-
-impl Iterator for ParquetLines {
-    type Item = Result<(String, u64), ArrowError>;
-
-    /// Some lines, and how many they are.
-    fn next(&mut self) -> Option<Self::Item> {
-        let lines = |batch: RecordBatch| {
-            let mut text = String::new();
-            for row in 0..batch.num_rows() {
-                write_json_row(&mut text, &batch, row, &|_| false)?;
-                text.push('\n');
-            }
-            Ok((text, batch.num_rows() as u64))
-        };
-        self.reader.next().map(|batch| batch.and_then(lines))
-    }
+/// The rows of a file after so many, and how many were passed over.
+///
+/// # Errors
+/// When it is no Parquet file, or has columns that this build does not read.
+pub(crate) fn open_parquet(file: File, after: u64) -> Result<(Batches, u64), ArrowError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or_default();
+    let passed = after.min(rows);
+    let offset = usize::try_from(passed).unwrap_or(usize::MAX);
+    Ok((Box::new(builder.with_batch_size(BATCH_ROWS).with_offset(offset).build()?), passed))
 }
 
 /// A file of lines of JSON, in these columns. Those whose numbers are in `json` can be any JSON, and become its text.
@@ -85,6 +56,7 @@ pub(crate) fn parquet_of_lines(schema: &Schema, json: &[usize], lines: &str) -> 
 mod tests {
     use super::*;
     use arrow::datatypes::{DataType, TimeUnit};
+    use chalk_codec::write_json_row;
     use std::io::Write;
 
     #[test]
@@ -110,9 +82,17 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(&bytes).expect("room");
         let read = |after: u64| {
-            let reader = ParquetLines::open(file.try_clone().expect("a file"), after).expect("a Parquet file");
-            assert_eq!(reader.rows(), 5000);
-            reader.map(|lines| lines.expect("rows").0).collect::<String>()
+            let (batches, passed) = open_parquet(file.try_clone().expect("a file"), after).expect("a Parquet file");
+            assert_eq!(passed, after.min(5000));
+            let mut text = String::new();
+            for batch in batches {
+                let batch = batch.expect("rows");
+                for row in 0..batch.num_rows() {
+                    write_json_row(&mut text, &batch, row, &|_| false).expect("a row");
+                    text.push('\n');
+                }
+            }
+            text
         };
         let expected = lines.replace("{\"a\":1}", "\"{\\\"a\\\":1}\"");
         assert_eq!(read(0), expected);

@@ -1,5 +1,6 @@
 //! Starting a pipeline, and the handle that others hold.
 
+use crate::avro::AvroRows;
 use crate::changelog::Changelogs;
 use crate::checkpoint::{
     CheckpointError, Checkpoints, Copier, Manifest, Paced, Saver, Saving, choose, fingerprint, reread, restore,
@@ -7,12 +8,13 @@ use crate::checkpoint::{
 };
 use crate::cold::{ColdTier, ColdViews, Scratch, StateMemory};
 use crate::committer::{Committer, Target};
+use crate::compressed::compressed;
 use crate::dataflow::Dataflow;
 use crate::delivery::{Courier, Delivery};
 use crate::elsewhere::{Elsewhere, Through};
 use crate::engine::{CheckpointTimes, Engine, Stop};
 use crate::error::RuntimeError;
-use crate::inputs::{open_source, rows_of};
+use crate::inputs::{Generators, open_source, rows_of};
 use crate::journal::ViewJournal;
 use crate::parquet::parquet_of_lines;
 use crate::reached::Reached;
@@ -23,10 +25,10 @@ use crate::stats::{Stats, Status};
 use crate::switch::{Asked, Switch, Switched};
 use crate::verdicts;
 use chalk_catalog::{CommittedEpoch, TopicId};
-use chalk_connect::{ConnectError, DirectorySink, FileSink, Lines, Recovered, Sink};
+use chalk_connect::{ConnectError, DirectorySink, Encode, FileSink, Lines, Recovered, Sink};
 use chalk_event::{CommitSeq, Epoch};
-use chalk_graph::options::{Format, RollingPolicy};
-use chalk_graph::{Encoding, Graph, NodeId, NodeKind, SinkTarget};
+use chalk_graph::options::{Compression, Format, RollingPolicy};
+use chalk_graph::{Encoding, Graph, Node, NodeId, NodeKind, SinkTarget};
 use chalk_ingest::{Door, Intake};
 use chalk_log::EventLog;
 use chalk_store::runs::RunError;
@@ -60,6 +62,8 @@ pub struct Options {
     pub cold: Option<ColdTier>,
     /// What recorded stages call.
     pub functions: Functions,
+    /// Connectors whose rows the program makes up, by name.
+    pub generators: Generators,
 }
 
 /// A graph to run, and the name under which its progress is journalled.
@@ -578,20 +582,20 @@ fn targets(
             }
             SinkTarget::File(file) => {
                 let opened = FileSink::at(&options.directory.join(&file.path)).map_err(failed)?;
+                let opened = match encode(node, encoding) {
+                    Some(encode) => opened.encoded(encode),
+                    None => opened,
+                };
                 let rolling = RollingPolicy::at_once();
                 outside(pipeline, &sink.query, Box::new(opened), rolling, encoding, log, stats).map_err(failed)?
             }
             SinkTarget::Directory(directory) => {
                 let path = options.directory.join(&directory.path);
                 let opened = DirectorySink::at(&path, &directory.prefix, &directory.suffix).map_err(failed)?;
-                let opened = match encoding.format {
-                    Format::Parquet => {
-                        let (schema, json) = (Arc::clone(&node.schema), encoding.json.clone());
-                        opened.encoded(Box::new(move |lines| {
-                            parquet_of_lines(&schema, &json, lines).map_err(|error| error.to_string())
-                        }))
-                    }
-                    _ => opened,
+                let encode = encode(node, encoding).or_else(|| compress(directory.compression));
+                let opened = match encode {
+                    Some(encode) => opened.encoded(encode),
+                    None => opened,
                 };
                 outside(pipeline, &sink.query, Box::new(opened), directory.rolling, encoding, log, stats)
                     .map_err(failed)?
@@ -613,6 +617,28 @@ fn targets(
         targets.insert(id, target);
     }
     Ok((targets, views))
+}
+
+/// What files of a sink are made of, when these are not the lines.
+fn encode(node: &Node, encoding: &Encoding) -> Option<Encode> {
+    let (schema, json) = (Arc::clone(&node.schema), encoding.json.clone());
+    match encoding.format {
+        Format::Parquet => {
+            Some(Box::new(move |lines, _| parquet_of_lines(&schema, &json, lines).map_err(|error| error.to_string())))
+        }
+        Format::Avro(avro) => {
+            let rows = AvroRows::new(&schema, &json, avro.raw_datums);
+            Some(Box::new(move |lines, before| rows.encode(lines, before).map_err(|error| error.to_string())))
+        }
+        Format::Json(_) | Format::DebeziumJson(_) | Format::RawString | Format::RawBytes => None,
+    }
+}
+
+/// What files of lines are made of, when they are compressed.
+fn compress(compression: Compression) -> Option<Encode> {
+    (compression != Compression::None).then(|| -> Encode {
+        Box::new(move |lines, _| compressed(lines, compression).map_err(|error| error.to_string()))
+    })
 }
 
 /// A sink outside the log, recovered.

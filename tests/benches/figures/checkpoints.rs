@@ -81,6 +81,7 @@ fn start(directory: &Path, project: &Path, interval: Option<Duration>) -> (Arc<D
         checkpoints,
         cold: None,
         functions: chalk_runtime::Functions::default(),
+        generators: chalk_runtime::Generators::default(),
     };
     let pipeline = Pipeline { name: "bench".to_owned(), graph: planned.graph, identity: String::new() };
     let pipeline = chalk_runtime::start(&pipeline, &door, &options).unwrap();

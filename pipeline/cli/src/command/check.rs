@@ -52,7 +52,9 @@ impl Check {
                 Some(SourceOptions::SingleFile(file)) => Place::File(at(&file.path)),
                 Some(SourceOptions::Folder(folder)) => Place::Folder(at(&folder.path)),
                 Some(SourceOptions::Fluvio(fluvio)) => Place::Fluvio(fluvio),
-                Some(SourceOptions::Impulse(_) | SourceOptions::Nexmark(_)) | None => continue,
+                Some(SourceOptions::Impulse(_) | SourceOptions::Nexmark(_) | SourceOptions::Generator(_)) | None => {
+                    continue;
+                }
             };
             places.insert(format!("table {}", source.table), place);
         }

@@ -29,8 +29,8 @@ use std::sync::Arc;
 
 const PREPARED: &str = ".prepared";
 
-/// What a file's bytes are, given the lines that it is to hold.
-pub type Encode = Box<dyn Fn(&str) -> Result<Vec<u8>, String> + Send>;
+/// What a file's bytes are, given the lines that it is to hold; or what goes on the end of one that begins with these bytes.
+pub type Encode = Box<dyn Fn(&str, Option<&[u8]>) -> Result<Vec<u8>, String> + Send>;
 
 /// A directory that a file is added to with each commit.
 pub struct DirectorySink {
@@ -203,7 +203,7 @@ impl Sink for DirectorySink {
         let number = self.manifest.total();
         let bytes = match &self.encode {
             None => Cow::Borrowed(lines.as_bytes()),
-            Some(encode) => Cow::Owned(encode(lines).map_err(ConnectError::Encode)?),
+            Some(encode) => Cow::Owned(encode(lines, None).map_err(ConnectError::Encode)?),
         };
         let entry = Entry::of(self.name(number), epoch, lines, &bytes);
         let name = temporary(&entry.file);

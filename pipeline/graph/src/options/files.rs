@@ -24,8 +24,34 @@ pub struct DirectoryOptions {
     pub prefix: String,
     /// `filename.suffix`: how they end; the format's by default.
     pub suffix: String,
+    /// `json.compression`, of lines.
+    pub compression: Compression,
     /// `rolling_policy.…`
     pub rolling: RollingPolicy,
+}
+
+/// How files of lines are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// `uncompressed`
+    #[default]
+    None,
+    /// `gzip`
+    Gzip,
+    /// `zstd`
+    Zstd,
+}
+
+impl Compression {
+    /// How names of such files end, after the format's own.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
 }
 
 /// When what was gathered for a sink is committed, and becomes a file of its own: always at the end of an epoch.
@@ -57,15 +83,21 @@ pub(super) fn folder(options: &mut Reader<'_>) -> Result<FolderOptions, OptionEr
     Ok(FolderOptions { path, pattern })
 }
 
-/// `suffix` is the format's.
-pub(super) fn directory(options: &mut Reader<'_>, suffix: &str) -> Result<DirectoryOptions, OptionError> {
+/// `suffix` is the format's; `is_lines` says whether it is made of lines.
+pub(super) fn directory(
+    options: &mut Reader<'_>,
+    suffix: &str,
+    is_lines: bool,
+) -> Result<DirectoryOptions, OptionError> {
     let path = super::path(options)?;
     let prefix = options.optional("filename.prefix").unwrap_or_default();
     if prefix.starts_with(['.', '_']) || prefix.contains('/') {
         let message = format!("option filename.prefix = '{prefix}': it must not have a '/', or begin with '.' or '_'");
         return Err(refused("filename.prefix", message));
     }
-    let suffix = options.optional("filename.suffix").unwrap_or_else(|| suffix.to_owned());
+    let compressions = [("uncompressed", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)];
+    let compression = if is_lines { options.word("json.compression", compressions)? } else { Compression::None };
+    let suffix = options.optional("filename.suffix").unwrap_or_else(|| format!("{suffix}{}", compression.suffix()));
     if suffix.is_empty() || suffix.contains('/') || suffix.ends_with(".prepared") {
         let message = format!("option filename.suffix = '{suffix}': it must not be empty or have a '/'");
         return Err(refused("filename.suffix", message));
@@ -86,7 +118,7 @@ pub(super) fn directory(options: &mut Reader<'_>, suffix: &str) -> Result<Direct
     let inactivity = options.interval("rolling_policy.inactivity_interval")?;
     let inactivity = options.interval("rolling_policy.inactivity")?.or(inactivity).unwrap_or(Duration::from_secs(1));
     let rolling = RollingPolicy { file_bytes, interval, inactivity };
-    Ok(DirectoryOptions { path, prefix, suffix, rolling })
+    Ok(DirectoryOptions { path, prefix, suffix, compression, rolling })
 }
 
 /// `1000`, `16MB`, `64KiB`.

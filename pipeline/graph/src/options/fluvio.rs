@@ -1,7 +1,7 @@
 //! Options of `connector = 'fluvio'`.
 
 use super::OptionError;
-use super::reader::Reader;
+use super::reader::{Reader, refused};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ pub(super) fn read(table: &str, options: &mut Reader<'_>) -> Result<FluvioOption
     };
     if !is_name(&topic) {
         let message = format!("option topic = '{topic}': a topic of Fluvio is named with a-z, 0-9 and '-'");
-        return Err(OptionError { option: "topic".to_owned(), message });
+        return Err(refused("topic", message));
     }
     let begin =
         options.word("source.offset", [("earliest", FluvioBegin::Earliest), ("latest", FluvioBegin::Latest)])?;
@@ -170,7 +170,7 @@ fn access(options: &mut Reader<'_>) -> Result<FluvioAccess, OptionError> {
         Anonymous,
         Verified,
     }
-    let refused = |option: &str, message: String| Err(OptionError { option: option.to_owned(), message });
+    let refused = |option: &str, message: String| Err(refused(option, message));
     let endpoint = options.optional("endpoint");
     let profile = options.optional("profile");
     let given = options.optional("tls");

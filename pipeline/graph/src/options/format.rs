@@ -16,6 +16,15 @@ pub enum Format {
     RawBytes,
     /// `parquet`: files with the columns.
     Parquet,
+    /// `avro`: files with the columns.
+    Avro(AvroOptions),
+}
+
+/// Options of `format = 'avro'`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AvroOptions {
+    /// `avro.raw_datums`: files have neither header nor blocks, and are of the table's columns.
+    pub raw_datums: bool,
 }
 
 impl Default for Format {
@@ -96,6 +105,7 @@ pub(super) fn format(options: &mut Reader<'_>, allowed: &[&'static str]) -> Resu
             options.one_of("parquet.compression", &[("zstd", ())])?;
             Format::Parquet
         }
+        "avro" => Format::Avro(AvroOptions { raw_datums: options.boolean("avro.raw_datums")?.unwrap_or_default() }),
         _ => Format::Json(json(options, true)?),
     })
 }

@@ -40,6 +40,36 @@ impl NexmarkOptions {
     }
 }
 
+/// Options of a connector that the program adds, whose rows are made up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GeneratorOptions {
+    /// Which it is.
+    pub connector: String,
+    /// `event_rate`: rows per second; without it, as fast as they are taken.
+    pub event_rate: Option<f64>,
+    /// `events`: how many there are.
+    pub events: u64,
+    /// `seed`: other rows for another number; 1 by default.
+    pub seed: u64,
+    /// `topic`: of what it makes, only what belongs to this topic.
+    pub topic: Option<String>,
+}
+
+/// Rates are finite.
+impl Eq for GeneratorOptions {}
+
+/// So many, unless it is said.
+const EVENTS: u64 = 200_000;
+
+pub(super) fn generator(connector: &str, options: &mut Reader<'_>) -> Result<GeneratorOptions, OptionError> {
+    let event_rate = options.rate("event_rate")?;
+    let events = options.whole("events")?.unwrap_or(EVENTS);
+    let seed = options.whole("seed")?.unwrap_or(1);
+    let topic = options.optional("topic");
+    options.one_of("format", &[("json", ())])?;
+    Ok(GeneratorOptions { connector: connector.to_owned(), event_rate, events, seed, topic })
+}
+
 pub(super) fn nexmark(options: &mut Reader<'_>) -> Result<NexmarkOptions, OptionError> {
     options.required("event_rate")?;
     let event_rate = options.rate("event_rate")?.unwrap_or(1.0);

@@ -6,10 +6,11 @@ mod format;
 mod generator;
 mod reader;
 
-pub use files::{DirectoryOptions, FolderOptions, RollingPolicy};
+use crate::misspelt::did_you_mean;
+pub use files::{Compression, DirectoryOptions, FolderOptions, RollingPolicy};
 pub use fluvio::{FLUVIO_OPTIONS, FluvioAccess, FluvioBegin, FluvioCompression, FluvioLost, FluvioOptions, FluvioTls};
-pub use format::{BadData, Format, JsonOptions, TimeFormat};
-pub use generator::{ImpulseOptions, NexmarkOptions};
+pub use format::{AvroOptions, BadData, Format, JsonOptions, TimeFormat};
+pub use generator::{GeneratorOptions, ImpulseOptions, NexmarkOptions};
 use reader::{Reader, refused};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +34,8 @@ pub enum TableOptions {
     Impulse(ImpulseOptions),
     /// `connector = 'nexmark'`: an auction site.
     Nexmark(NexmarkOptions),
+    /// A connector that the program adds: rows that are made up.
+    Generator(GeneratorOptions),
     /// `connector = 'stdout'` or `'preview'`: the terminal.
     Stdout,
     /// `connector = 'blackhole'`: nowhere.
@@ -52,6 +55,8 @@ pub enum SourceOptions {
     Impulse(ImpulseOptions),
     /// From an auction site that is made up.
     Nexmark(NexmarkOptions),
+    /// From what the program adds.
+    Generator(GeneratorOptions),
 }
 
 impl SourceOptions {
@@ -59,7 +64,7 @@ impl SourceOptions {
     #[must_use]
     pub fn is_bounded(&self) -> bool {
         match self {
-            Self::SingleFile(_) | Self::Folder(_) | Self::Fluvio(_) => true,
+            Self::SingleFile(_) | Self::Folder(_) | Self::Fluvio(_) | Self::Generator(_) => true,
             Self::Impulse(impulse) => impulse.message_count.is_some(),
             Self::Nexmark(nexmark) => nexmark.runtime.is_some(),
         }
@@ -87,6 +92,16 @@ pub struct OptionError {
     pub option: String,
     /// What is wrong with it and what to do.
     pub message: String,
+    /// What may have been meant.
+    pub hint: Option<String>,
+}
+
+impl OptionError {
+    /// The same, with the known word that the given one is nearly.
+    fn meant<'a>(self, given: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let hint = did_you_mean(given, known);
+        Self { hint: hint.map(|near| format!("did you mean '{near}'?")), ..self }
+    }
 }
 
 impl fmt::Display for OptionError {
@@ -126,14 +141,20 @@ pub enum Role {
     Sink,
 }
 
-/// Reads the options of a table; `is_lookup` says whether it is a temporary one, that joins look up.
+/// Reads the options of a table; `is_lookup` says whether it is a temporary one, that joins look up. `generators` are connectors that the program
+/// adds, by name.
 ///
 /// Accepted, and of no effect: `idle_micros`, since the partitions of a table share its watermark, so that an idle one holds nothing back;
 /// `lookup.cache.max_bytes` and `lookup.cache.ttl` of a temporary table, since all of it is kept, and always as it is.
 ///
 /// # Errors
 /// The first option that is missing, unknown or of no use; the message names those that are known.
-pub fn read(table: &str, given: &Given, is_lookup: bool) -> Result<TableDefinition, OptionError> {
+pub fn read(
+    table: &str,
+    given: &Given,
+    is_lookup: bool,
+    generators: &[String],
+) -> Result<TableDefinition, OptionError> {
     let mut options = Reader::new(given);
     let connector = options.required("connector")?;
     let role = options.one_of("type", &[("source", Role::Source), ("sink", Role::Sink)])?;
@@ -155,7 +176,7 @@ pub fn read(table: &str, given: &Given, is_lookup: bool) -> Result<TableDefiniti
             let file = FileOptions { path: path(&mut options)? };
             // Arroyo's tests wait for a signal before they read; here everything is read at once.
             options.boolean("wait_for_control")?;
-            let format = format::format(&mut options, if role == Some(Role::Sink) { &WRITTEN } else { &FILES })?;
+            let format = format::format(&mut options, if role == Some(Role::Sink) { &GROWING_FILES } else { &FILES })?;
             (TableOptions::SingleFile(file), format, format::framing_and_bad_data(&mut options)?)
         }
         "filesystem" if role == Some(Role::Source) => {
@@ -165,8 +186,13 @@ pub fn read(table: &str, given: &Given, is_lookup: bool) -> Result<TableDefiniti
         }
         "filesystem" => {
             let format = format::format(&mut options, &WHOLE_FILES)?;
-            let suffix = if format == Format::Parquet { ".parquet" } else { ".json" };
-            let directory = files::directory(&mut options, suffix)?;
+            let suffix = match format {
+                Format::Parquet => ".parquet",
+                Format::Avro(_) => ".avro",
+                _ => JSON_SUFFIX,
+            };
+            let is_lines = suffix == JSON_SUFFIX;
+            let directory = files::directory(&mut options, suffix, is_lines)?;
             (TableOptions::Filesystem(directory), format, BadData::default())
         }
         "fluvio" if cfg!(feature = "fluvio") => {
@@ -180,17 +206,23 @@ pub fn read(table: &str, given: &Given, is_lookup: bool) -> Result<TableDefiniti
         }
         "impulse" => (TableOptions::Impulse(generator::impulse(&mut options)?), Format::default(), BadData::default()),
         "nexmark" => (TableOptions::Nexmark(generator::nexmark(&mut options)?), Format::default(), BadData::default()),
+        other if generators.iter().any(|known| known == other) => {
+            let generator = generator::generator(other, &mut options)?;
+            let bad_data = format::framing_and_bad_data(&mut options)?;
+            (TableOptions::Generator(generator), Format::default(), bad_data)
+        }
         "stdout" => (TableOptions::Stdout, format::format(&mut options, &WRITTEN)?, BadData::default()),
         "preview" => (TableOptions::Stdout, Format::default(), BadData::default()),
         "blackhole" => (TableOptions::Blackhole, format::format(&mut options, &FILES)?, BadData::default()),
         other => {
-            let message = format!("connector '{other}' is not known: this build has {CONNECTORS}");
-            return Err(refused("connector", message));
+            let known = [&CONNECTORS[..], &generators.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+            let message = format!("connector '{other}' is not known: this build has {}", known.join(", "));
+            return Err(refused("connector", message).meant(other, known.into_iter()));
         }
     };
     options.finish(&connector)?;
     let only = match &read {
-        TableOptions::Impulse(_) | TableOptions::Nexmark(_) => Some(Role::Source),
+        TableOptions::Impulse(_) | TableOptions::Nexmark(_) | TableOptions::Generator(_) => Some(Role::Source),
         TableOptions::Stdout | TableOptions::Blackhole => Some(Role::Sink),
         _ => None,
     };
@@ -204,16 +236,22 @@ pub fn read(table: &str, given: &Given, is_lookup: bool) -> Result<TableDefiniti
 }
 
 /// What there is, for errors.
-const CONNECTORS: &str = "log, single_file, filesystem, impulse, nexmark, stdout, preview and blackhole";
+const CONNECTORS: [&str; 8] =
+    ["log", "single_file", "filesystem", "impulse", "nexmark", "stdout", "preview", "blackhole"];
 
 /// Formats that files are read in.
-const FILES: [&str; 5] = ["json", "debezium_json", "raw_string", "raw_bytes", "parquet"];
+const FILES: [&str; 6] = ["json", "debezium_json", "raw_string", "raw_bytes", "parquet", "avro"];
 /// Formats of records.
 const RECORDS: [&str; 1] = ["json"];
 /// Formats that lines are written in.
 const WRITTEN: [&str; 3] = ["json", "debezium_json", "raw_string"];
+/// Formats that files are written in which grow.
+const GROWING_FILES: [&str; 4] = ["json", "debezium_json", "raw_string", "avro"];
 /// Formats that files are written in which appear whole.
-const WHOLE_FILES: [&str; 4] = ["json", "debezium_json", "raw_string", "parquet"];
+const WHOLE_FILES: [&str; 5] = ["json", "debezium_json", "raw_string", "parquet", "avro"];
+
+/// How names of files of lines end.
+const JSON_SUFFIX: &str = ".json";
 
 /// A path of this machine.
 fn path(options: &mut Reader<'_>) -> Result<PathBuf, OptionError> {
@@ -250,7 +288,7 @@ mod tests {
 
     fn check(options: &[(&str, &str)], expected: Result<TableOptions, &str>) {
         let given = options.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let read = read("t", &given, false).map(|definition| definition.options);
+        let read = read("t", &given, false, &[]).map(|definition| definition.options);
         assert_eq!(read.map_err(|error| error.message), expected.map_err(str::to_owned));
     }
 
@@ -265,6 +303,7 @@ mod tests {
             path: "out".into(),
             prefix: "day-".to_owned(),
             suffix: ".json".to_owned(),
+            compression: Compression::None,
             rolling: RollingPolicy { file_bytes, interval, inactivity: Duration::from_secs(1) },
         };
         let directory = [("connector", "filesystem"), ("path", "out"), ("filename.prefix", "day-")];

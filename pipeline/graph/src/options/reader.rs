@@ -23,13 +23,14 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.given.get(name).cloned()
     }
 
     pub(super) fn required(&mut self, name: &'static str) -> Result<String, OptionError> {
-        let missing = || OptionError { option: name.to_owned(), message: format!("option '{name}' is missing") };
-        self.optional(name).ok_or_else(missing)
+        self.optional(name).ok_or_else(|| refused(name, format!("option '{name}' is missing")))
     }
 
     /// One of a few words; `None` when nothing is said.
@@ -43,7 +44,8 @@ impl<'a> Reader<'a> {
             Some((_, found)) => Ok(Some(*found)),
             None => {
                 let words: Vec<&str> = allowed.iter().map(|(word, _)| *word).collect();
-                Err(refused(name, format!("option {name} = '{value}': this build knows {}", words.join(", "))))
+                let message = format!("option {name} = '{value}': this build knows {}", words.join(", "));
+                Err(refused(name, message).meant(&value, words.into_iter()))
             }
         }
     }
@@ -98,7 +100,8 @@ impl<'a> Reader<'a> {
         match self.given.keys().find(|name| !self.known.contains(&name.as_str())) {
             Some(unknown) => {
                 let known = self.known.join(", ");
-                Err(refused(unknown, format!("connector '{connector}' has no option '{unknown}': it knows {known}")))
+                let message = format!("connector '{connector}' has no option '{unknown}': it knows {known}");
+                Err(refused(unknown, message).meant(unknown, self.known.into_iter()))
             }
             None => Ok(()),
         }
@@ -106,5 +109,5 @@ impl<'a> Reader<'a> {
 }
 
 pub(super) fn refused(option: &str, message: String) -> OptionError {
-    OptionError { option: option.to_owned(), message }
+    OptionError { option: option.to_owned(), message, hint: None }
 }
