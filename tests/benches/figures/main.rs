@@ -20,6 +20,7 @@ mod open_loop;
 mod queries;
 mod recovery;
 mod replay;
+mod sql;
 mod start;
 mod throughput;
 mod udf;
@@ -73,7 +74,7 @@ fn default_project() -> PathBuf {
 type Figure = fn(&Wanted);
 
 /// What can be measured.
-const FIGURES: [(&str, Figure); 15] = [
+const FIGURES: [(&str, Figure); 16] = [
     ("start", start::run),
     ("throughput", throughput::run),
     ("checkpoints", checkpoints::run),
@@ -89,6 +90,7 @@ const FIGURES: [(&str, Figure); 15] = [
     ("replay", replay::run),
     ("recovery", recovery::run),
     ("udf", udf::run),
+    ("sql", sql::run),
 ];
 
 /// The first word of a command line of `chalk`, which this program understands too.

@@ -1,4 +1,4 @@
-//! Tables and what is appended to them: rows out of order, rows twice, NULLs; in commits of any size, with stops between.
+//! Tables and what is appended to them: rows out of order, rows twice, NULLs, rows that go again; in commits of any size, with stops between.
 
 use super::chance::Chance;
 use crate::engine::{NOON, Run};
@@ -9,12 +9,18 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chalk_event::{NANOS_PER_SECOND, format_rfc3339};
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Columns that only the batch answer has: the watermark of its table before a row's commit; the least watermark of the first two tables then;
-/// the number of its commit.
+/// the number of its commit; how often a long time had passed before it.
 pub(super) const BEFORE: &str = "_before";
 pub(super) const BOTH: &str = "_both";
 pub(super) const COMMIT: &str = "_commit";
+pub(super) const ERA: &str = "_era";
+
+/// How long groups are kept where `SET updating_ttl` is said, in seconds; and how long a long time is.
+const TTL_S: i64 = 600;
+const LONG_S: i64 = 3 * TTL_S;
 
 /// What only the batch answer knows of a row.
 #[derive(Clone, Copy, Debug)]
@@ -22,14 +28,27 @@ pub(super) struct Known {
     pub(super) before: Option<i64>,
     pub(super) both: Option<i64>,
     pub(super) commit: i64,
+    pub(super) era: i64,
+}
+
+/// Where a table's rows come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A topic of so many partitions.
+    Topic(usize),
+    /// A file, which ends.
+    File,
+    /// A file of changes.
+    Changes,
+    /// A file, for a table that is looked up.
+    LookedUp,
 }
 
 /// A table; its columns are `id`, `at`, `k`, `n`, `x` and `b`.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     pub(super) name: String,
-    /// A topic of so many partitions; otherwise a file, which ends.
-    pub(super) partitions: Option<usize>,
+    pub(super) origin: Origin,
     /// How far the watermark is behind the latest event, in seconds.
     pub(super) delay: i64,
 }
@@ -37,19 +56,26 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn sql(&self) -> String {
         let (name, delay) = (&self.name, self.delay);
-        let from = match self.partitions {
-            Some(_) => format!("connector = 'log', topic = '{name}'"),
-            None => format!("connector = 'single_file', path = '{name}.json'"),
+        let from = match self.origin {
+            Origin::Topic(_) => format!("connector = 'log', topic = '{name}'"),
+            _ => format!("connector = 'single_file', path = '{name}.json'"),
         };
-        format!(
-            "CREATE TABLE {name} (id BIGINT NOT NULL, at TIMESTAMP, k TEXT, n BIGINT, x DOUBLE, b BOOLEAN,\n\
-             \x20 WATERMARK FOR at AS (at - INTERVAL '{delay} seconds')) WITH ({from}, format = 'json')"
-        )
+        let (temporary, format) = match self.origin {
+            Origin::Topic(_) | Origin::File => ("", "json"),
+            Origin::Changes => ("", "debezium_json"),
+            Origin::LookedUp => (" TEMPORARY", "json"),
+        };
+        let columns = "id BIGINT NOT NULL, at TIMESTAMP, k TEXT, n BIGINT, x DOUBLE, b BOOLEAN";
+        let watermark = match self.origin {
+            Origin::LookedUp => String::new(),
+            _ => format!(",\n  WATERMARK FOR at AS (at - INTERVAL '{delay} seconds')"),
+        };
+        format!("CREATE{temporary} TABLE {name} ({columns}{watermark}) WITH ({from}, format = '{format}')")
     }
 
     /// The schema of its topic, if that is its own.
     pub(super) fn avsc(&self) -> Option<String> {
-        let partitions = self.partitions?;
+        let Origin::Topic(partitions) = self.origin else { return None };
         Some(format!(
             r#"{{"type":"record","event_type":"{}","partitions":{partitions},"key":["id"],"fields":[{{"name":"id","type":"long"}},{{"name":"at","type":["null",{{"type":"long","logicalType":"timestamp-micros"}}]}},{{"name":"k","type":["null","string"]}},{{"name":"n","type":["null","long"]}},{{"name":"x","type":["null","double"]}},{{"name":"b","type":["null","boolean"]}}]}}"#,
             self.name
@@ -87,6 +113,7 @@ impl Row {
         }
     }
 
+    /// The row as a JSON object.
     fn json(&self, out: &mut String) {
         write!(out, "{{\"id\":{}", self.id).expect("strings can be written to");
         let mut field = |name: &str, value: Option<String>| {
@@ -99,15 +126,15 @@ impl Row {
         field("n", self.n.map(|n| n.to_string()));
         field("x", self.x.map(|x| x.to_string()));
         field("b", self.b.map(|b| b.to_string()));
-        out.push_str("}\n");
+        out.push('}');
     }
 }
 
 /// What happens to a pipeline.
 #[derive(Clone, Debug)]
 pub(super) enum Happens {
-    /// Rows are appended to a table, in one commit.
-    Append { table: usize, rows: Vec<Row> },
+    /// Rows are appended to a table, in one commit; of a table of changes others go, which are there. A long time has passed, or none.
+    Append { table: usize, rows: Vec<Row>, gone: Vec<Row>, is_later: bool },
     /// Rows of the next commits are read in one epoch, as far as they come at once.
     Restart(Run),
 }
@@ -117,17 +144,25 @@ pub(super) enum Happens {
 pub(super) struct Story {
     pub(super) tables: Vec<Table>,
     pub(super) run: Run,
+    /// Whether groups are forgotten after some time.
+    pub(super) forgets: bool,
     pub(super) happens: Vec<Happens>,
 }
 
 impl Story {
     pub(super) fn by_chance(chance: &mut Chance) -> Self {
+        let forgets = chance.once_in(8);
         let table = |number: usize, chance: &mut Chance| Table {
             name: format!("t{number}"),
-            partitions: chance.once_in(2).then(|| 1 + chance.below(3)),
+            origin: match number {
+                2 => Origin::Changes,
+                3 => Origin::LookedUp,
+                _ if chance.once_in(2) => Origin::Topic(1 + chance.below(3)),
+                _ => Origin::File,
+            },
             delay: *chance.pick(&[0, 10, 60]),
         };
-        let tables: Vec<Table> = (0..2).map(|number| table(number, chance)).collect();
+        let tables: Vec<Table> = (0..4).map(|number| table(number, chance)).collect();
         let mut next = vec![0_usize; tables.len()];
         let run = |chance: &mut Chance| Run {
             shards: 1 + chance.below(4),
@@ -135,15 +170,24 @@ impl Story {
         };
         let first = run(chance);
         let mut happens = Vec::new();
-        let mut kept: Vec<Row> = Vec::new();
-        for _ in 0..2 + chance.below(10) {
+        let (mut kept, mut there): (Vec<Row>, Vec<Row>) = (Vec::new(), Vec::new());
+        for _ in 0..3 + chance.below(12) {
             if chance.once_in(6) {
                 happens.push(Happens::Restart(run(chance)));
                 continue;
             }
-            let table = chance.below(tables.len());
-            let mut rows = Vec::new();
+            // Time passes with commits to tables that are read.
+            let table = if forgets { 0 } else { *chance.pick(&[0, 0, 1, 1, 2, 3]) };
+            let (mut rows, mut gone) = (Vec::new(), Vec::new());
             for _ in 0..1 + chance.below(*chance.clone().pick(&[2, 8, 30])) {
+                if table == 2 && !there.is_empty() && chance.once_in(3) {
+                    let row: Row = there.swap_remove(chance.below(there.len()));
+                    if chance.once_in(2) {
+                        rows.push(Row { id: row.id, ..Row::by_chance(chance, 0, next[table]) });
+                    }
+                    gone.push(row);
+                    continue;
+                }
                 match kept.len() {
                     // The same row again, whenever.
                     1.. if chance.once_in(12) => rows.push(chance.pick(&kept).clone()),
@@ -154,9 +198,13 @@ impl Story {
                 }
             }
             kept.extend(rows.iter().take(3).cloned());
-            happens.push(Happens::Append { table, rows });
+            if table == 2 {
+                there.extend(rows.iter().cloned());
+            }
+            let is_later = forgets && chance.once_in(3);
+            happens.push(Happens::Append { table, rows, gone, is_later });
         }
-        Self { tables, run: first, happens }
+        Self { tables, run: first, forgets, happens }
     }
 
     pub(super) fn topics(&self) -> Vec<(String, String)> {
@@ -164,23 +212,77 @@ impl Story {
     }
 
     pub(super) fn statements(&self) -> String {
-        self.tables.iter().map(|table| format!("{};\n", table.sql())).collect()
+        let ttl = if self.forgets { format!("SET updating_ttl = '{TTL_S} seconds';\n") } else { String::new() };
+        ttl + &self.tables.iter().map(|table| format!("{};\n", table.sql())).collect::<String>()
     }
 
-    /// All rows of a table, with what is known of each.
-    pub(super) fn rows(&self, table: usize) -> Vec<(&Row, Known)> {
-        let mut marks: Vec<Option<i64>> = vec![None; self.tables.len()];
-        let mut all = Vec::new();
+    /// How long passes before something happens.
+    pub(super) fn passes(happens: &Happens) -> Option<Duration> {
+        let is_later = matches!(happens, Happens::Append { is_later: true, .. });
+        is_later.then(|| Duration::from_secs(LONG_S.unsigned_abs()))
+    }
+
+    /// All rows of a table that are there in the end, with what is known of each; `None` when rows go that were never there.
+    pub(super) fn rows(&self, table: usize) -> Option<Vec<(&Row, Known)>> {
+        let mut marks: Vec<Option<i64>> = vec![None; 2];
+        let (mut all, mut era): (Vec<(&Row, Known)>, i64) = (Vec::new(), 0);
         for (happens, commit) in self.happens.iter().zip(0..) {
-            let Happens::Append { table: other, rows } = happens else { continue };
+            let Happens::Append { table: other, rows, gone, is_later } = happens else { continue };
+            era += i64::from(*is_later);
             if *other == table {
+                for row in gone {
+                    all.swap_remove(all.iter().position(|(there, _)| *there == row)?);
+                }
                 let both = marks.iter().copied().min().flatten();
-                let known = Known { before: marks[table], both, commit };
+                let before = marks.get(table).copied().flatten();
+                let known = Known { before, both, commit, era };
                 all.extend(rows.iter().map(|row| (row, known)));
             }
-            marks[*other] = marks[*other].max(self.marks(*other, rows));
+            if let Some(mark) = marks.get_mut(*other) {
+                *mark = (*mark).max(self.marks(*other, rows));
+            }
         }
-        all
+        Some(all)
+    }
+
+    /// Whether all rows that go are there.
+    pub(super) fn is_sound(&self) -> bool {
+        (0..self.tables.len()).all(|table| self.rows(table).is_some())
+    }
+
+    /// How often a long time has passed in the end.
+    pub(super) fn last_era(&self) -> usize {
+        self.happens.iter().filter(|happens| Self::passes(happens).is_some()).count()
+    }
+
+    /// What is appended, as lines of the table's format.
+    pub(super) fn lines(&self, table: usize, rows: &[Row], gone: &[Row]) -> String {
+        let mut text = String::new();
+        if self.tables[table].origin != Origin::Changes {
+            for row in rows {
+                row.json(&mut text);
+                text.push('\n');
+            }
+            return text;
+        }
+        for number in 0..rows.len().max(gone.len()) {
+            let (before, after) = (gone.get(number), rows.get(number));
+            let op = match (before, after) {
+                (Some(_), Some(_)) => "u",
+                (Some(_), None) => "d",
+                (None, _) => "c",
+            };
+            write!(text, "{{\"op\":\"{op}\"").expect("strings can be written to");
+            for (name, row) in [("before", before), ("after", after)] {
+                write!(text, ",\"{name}\":").expect("strings can be written to");
+                match row {
+                    Some(row) => row.json(&mut text),
+                    None => text.push_str("null"),
+                }
+            }
+            text.push_str("}\n");
+        }
+        text
     }
 
     /// The watermark that rows argue for.
@@ -191,22 +293,15 @@ impl Story {
 
     /// The watermark of a table in the end.
     pub(super) fn last_watermark(&self, table: usize) -> Option<i64> {
-        if self.tables[table].partitions.is_none() {
+        if !matches!(self.tables[table].origin, Origin::Topic(_)) {
             return Some(i64::MAX);
         }
         let all = self.happens.iter().filter_map(|happens| match happens {
-            Happens::Append { table: other, rows } if *other == table => self.marks(table, rows),
+            Happens::Append { table: other, rows, .. } if *other == table => self.marks(table, rows),
             _ => None,
         });
         all.max()
     }
-}
-
-/// Rows as lines of JSON.
-pub(super) fn json(rows: &[Row]) -> String {
-    let mut text = String::new();
-    rows.iter().for_each(|row| row.json(&mut text));
-    text
 }
 
 /// Rows as the batch engine reads them; `schema` is the table's, and gets what is known of each behind it.
@@ -221,13 +316,14 @@ pub(super) fn batch(rows: &[(&Row, Known)], schema: &SchemaRef) -> RecordBatch {
             "b" => Arc::new(rows.iter().map(|(row, _)| row.b).collect::<BooleanArray>()),
             BEFORE => Arc::new(rows.iter().map(|(_, known)| known.before).collect::<TimestampNanosecondArray>()),
             BOTH => Arc::new(rows.iter().map(|(_, known)| known.both).collect::<TimestampNanosecondArray>()),
+            ERA => Arc::new(rows.iter().map(|(_, known)| known.era).collect::<Int64Array>()),
             _ => Arc::new(rows.iter().map(|(_, known)| known.commit).collect::<Int64Array>()),
         }
     };
     let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
     let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
     fields.extend([BEFORE, BOTH].map(|name| Field::new(name, time.clone(), true)));
-    fields.push(Field::new(COMMIT, DataType::Int64, false));
+    fields.extend([COMMIT, ERA].map(|name| Field::new(name, DataType::Int64, false)));
     let columns = fields.iter().map(|field| column(field.name())).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of the schema")
 }

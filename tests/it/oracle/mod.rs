@@ -9,7 +9,7 @@
 //! CHALK_SEED             the first seed (1)
 //! ```
 //!
-//! A failure is made smaller, as long as it is one, and written to `tests/slt/found-SEED-QUERY.slt`, with the batch answer as what is expected: commit it with
+//! A failure is made smaller, as long as it is one: its query, by choosing less where the grammar chose, and its story, by leaving out what can be. It is written to `tests/slt/found-SEED-QUERY.slt`, with the batch answer as what is expected: commit it with
 //! what mends it.
 
 mod aggregates;
@@ -21,17 +21,17 @@ use crate::engine::{Engine, batch_session, plan};
 use crate::workspace::root;
 use arrow::array::{AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Int64Type, SchemaRef};
 use chalk_catalog::SystemTopic;
 use chalk_codec::write_json_row;
 use chalk_event::{NANOS_PER_SECOND, Offset, PartitionId};
 use chalk_log::EventLog;
 use chalk_plan::{Project, batch_plan};
 use chance::Chance;
-use data::{Happens, Story, batch, json};
+use data::{Happens, Story, batch};
 use datafusion::datasource::MemTable;
-use query::{CONSTRUCTS, MARK, Query, query};
-use std::collections::BTreeMap;
+use query::{CONSTRUCTS, LAST_ERA, MARK, Query, query};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -42,6 +42,9 @@ const REFUSED: [&str; 1] = ["outer joins with more than equalities are not suppo
 /// Queries that share a story.
 const QUERIES: usize = 4;
 
+/// So many other queries are tried to find a smaller one that fails.
+const ATTEMPTS: usize = 400;
+
 /// What queries come to, and how they were run.
 #[derive(Debug, Default)]
 struct Ran {
@@ -49,6 +52,8 @@ struct Ran {
     rows: Vec<Vec<String>>,
     /// By query, the ids of the rows in its late table.
     late: Vec<Vec<i64>>,
+    /// By query, how many rows its late table has.
+    late_rows: Vec<usize>,
     /// Runs that began with a checkpoint.
     from_checkpoint: usize,
 }
@@ -60,6 +65,10 @@ fn number(name: &str, default: u64) -> u64 {
 /// The pipeline of a story and its queries.
 fn statements(story: &Story, queries: &[&Query]) -> String {
     let mut sql = story.statements();
+    let views: BTreeSet<&String> = queries.iter().filter_map(|query| query.with.as_ref()).collect();
+    for view in views {
+        writeln!(sql, "{view};").expect("strings can be written to");
+    }
     for (index, query) in queries.iter().enumerate() {
         match query.is_final {
             true => writeln!(
@@ -79,16 +88,27 @@ fn planned(story: &Story, queries: &[&Query]) -> Result<Project, String> {
     plan(&sql, &story.topics()).map_err(|errors| errors.iter().map(|error| format!("{error}\n")).collect())
 }
 
+/// The columns of a query's rows.
+fn schema_of(project: &Project, query: &Query, index: usize) -> Result<SchemaRef, String> {
+    let name = if query.is_final { format!("insert_into_s{index}") } else { format!("v{index}") };
+    let found = project.queries.iter().find(|query| query.name == name);
+    found.map(|query| Arc::clone(&query.schema)).ok_or_else(|| format!("no query {name}"))
+}
+
 /// Runs queries over a story.
 fn stream(story: &Story, queries: &[&Query]) -> Result<Ran, String> {
     let project = planned(story, queries)?;
-    let schemas: Vec<SchemaRef> = project.queries.iter().map(|query| Arc::clone(&query.schema)).collect();
+    let schemas: Vec<SchemaRef> =
+        queries.iter().enumerate().map(|(index, query)| schema_of(&project, query, index)).collect::<Result<_, _>>()?;
     let mut ran = Ran::default();
     let mut engine = Engine::start(project, &story.topics(), story.run);
     for (number, happens) in story.happens.iter().enumerate() {
         match happens {
-            Happens::Append { table, rows } => {
-                let refused = engine.append(&story.tables[*table].name, &json(rows));
+            Happens::Append { table, rows, gone, .. } => {
+                if let Some(time) = Story::passes(happens) {
+                    engine.pass(time);
+                }
+                let refused = engine.append(&story.tables[*table].name, &story.lines(*table, rows, gone));
                 if let Some(refused) = refused.first() {
                     return Err(format!("a row was refused: {refused:?}"));
                 }
@@ -117,8 +137,10 @@ fn stream(story: &Story, queries: &[&Query]) -> Result<Ran, String> {
         };
         rows.sort_unstable();
         ran.rows.push(rows);
+        let late = late(&*engine.log, &format!("insert_into_s{index}"))?;
+        ran.late_rows.push(late.len());
         ran.late.push(if query.trusts_late_rows {
-            late(&*engine.log, &format!("insert_into_s{index}"))?
+            late.into_iter().map(|id| id.ok_or("a late row without id")).collect::<Result<_, _>>()?
         } else {
             Vec::new()
         });
@@ -126,8 +148,8 @@ fn stream(story: &Story, queries: &[&Query]) -> Result<Ran, String> {
     Ok(ran)
 }
 
-/// The ids of a query's late rows.
-fn late(log: &dyn EventLog, query: &str) -> Result<Vec<i64>, String> {
+/// The ids of a query's late rows, where they have one.
+fn late(log: &dyn EventLog, query: &str) -> Result<Vec<Option<i64>>, String> {
     let topic = SystemTopic::LateRows.id();
     let frames = log.read_partition(topic, PartitionId(0), Offset(0), 1 << 30).map_err(|error| error.to_string())?;
     let mut ids = Vec::new();
@@ -137,7 +159,7 @@ fn late(log: &dyn EventLog, query: &str) -> Result<Vec<i64>, String> {
         for (_, row) in queries.iter().zip(&rows).filter(|(of, _)| *of == Some(query)) {
             let row: serde_json::Value =
                 serde_json::from_str(row.unwrap_or_default()).map_err(|error| error.to_string())?;
-            ids.push(row["id"].as_i64().ok_or_else(|| format!("a late row without id: {row}"))?);
+            ids.push(row["id"].as_i64());
         }
     }
     Ok(ids)
@@ -162,14 +184,22 @@ fn lines(batches: &[RecordBatch], schema: &SchemaRef) -> Result<Vec<String>, Str
     Ok(lines)
 }
 
+/// What the batch engine says.
+struct Answer {
+    /// The rows, as lines of JSON in order.
+    rows: Vec<String>,
+    /// How many came too late, where it can tell.
+    late_rows: Option<usize>,
+}
+
 /// The batch engine's answer, over all rows but those of these ids, as many of each as there are.
-fn answer(story: &Story, query: &Query, late: &[i64]) -> Result<Vec<String>, String> {
+fn answer(story: &Story, query: &Query, late: &[i64]) -> Result<Answer, String> {
     let text = |error: datafusion::error::DataFusionError| format!("the batch engine: {error}");
     let project = planned(story, &[query])?;
     let context = batch_session();
     for (number, table) in story.tables.iter().enumerate() {
         let schema = &project.table(&table.name).ok_or("no table")?.schema;
-        let mut rows = story.rows(number);
+        let mut rows = story.rows(number).ok_or("a row goes that is not there")?;
         for id in late.iter().filter(|_| query.closed_by.contains(&number)) {
             // Rows of one id are equal.
             let place = rows.iter().position(|(row, _)| row.id == *id).ok_or("a late row that was not appended")?;
@@ -184,20 +214,35 @@ fn answer(story: &Story, query: &Query, late: &[i64]) -> Result<Vec<String>, Str
         None => query.batch.clone(),
         Some(mark) => query.batch.replace(MARK, &mark.saturating_sub(query.lateness * NANOS_PER_SECOND).to_string()),
     };
+    let sql = sql.replace(LAST_ERA, &story.last_era().to_string());
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
-    let batches = runtime.block_on(async {
-        let plan = batch_plan(&context, &sql).await?;
-        context.execute_logical_plan(plan).await?.collect().await
-    });
-    let mut rows = lines(&batches.map_err(text)?, &project.queries[0].schema)?;
+    let ask = |sql: &str| {
+        let batches = runtime.block_on(async {
+            let plan = batch_plan(&context, sql).await?;
+            context.execute_logical_plan(plan).await?.collect().await
+        });
+        batches.map_err(text)
+    };
+    let mut rows = lines(&ask(&sql)?, &schema_of(&project, query, 0)?)?;
     rows.sort_unstable();
-    Ok(rows)
+    let late_rows = match &query.late {
+        None => None,
+        Some(sql) => {
+            let counted = ask(sql)?;
+            let count =
+                counted.first().and_then(|batch| batch.column(0).as_primitive_opt::<Int64Type>()?.iter().next()?);
+            count.and_then(|count| usize::try_from(count).ok())
+        }
+    };
+    Ok(Answer { rows, late_rows })
 }
 
 /// Why a stream does not end where its batch query does, if so.
-fn differs(expected: &[String], found: &[String]) -> Option<String> {
+fn differs(answer: &Answer, ran: &Ran, query: usize) -> Option<String> {
+    let (expected, found) = (&answer.rows, &ran.rows[query]);
     if expected == found {
-        return None;
+        let late = answer.late_rows.filter(|late| *late != ran.late_rows[query])?;
+        return Some(format!("{} rows in the late table, the batch answer {late}", ran.late_rows[query]));
     }
     let only = |of: &[String], other: &[String]| -> String {
         let mut other: Vec<&String> = other.iter().collect();
@@ -229,15 +274,65 @@ fn fault(story: &Story, query: &Query) -> Option<String> {
     let attempt = quietly(|| {
         let ran = stream(story, &[query])?;
         let expected = answer(story, query, &ran.late[0])?;
-        Ok(differs(&expected, &ran.rows[0]))
+        Ok(differs(&expected, &ran, 0))
     });
     attempt.unwrap_or_else(Some)
 }
 
+/// Which of all things that can be wrong this is: places and rows aside.
+fn kind(wrong: &str) -> &str {
+    match wrong.contains("the batch answer") {
+        true => "other rows",
+        false => wrong.lines().next().and_then(|line| line.rsplit(": ").next()).unwrap_or_default(),
+    }
+}
+
+/// The shortest query that fails in the same way, of those that less choices make than the ones that made `query`.
+fn simpler(story: &Story, query: Query, choices: &[usize], wrong: &str) -> Query {
+    let (mut query, mut choices, mut attempts) = (query, choices.to_vec(), 0);
+    let mut attempt = |query: &mut Query, choices: &mut Vec<usize>, less: Vec<usize>| {
+        attempts += 1;
+        let mut chance = Chance::of(less);
+        let Ok(other) = quietly(|| Ok(self::query(&mut chance, story.forgets))) else { return false };
+        let is_shorter = other.streaming.len() < query.streaming.len() && attempts < ATTEMPTS;
+        if !is_shorter || fault(story, &other).is_none_or(|other| kind(&other) != kind(wrong)) {
+            return false;
+        }
+        (*query, *choices) = (other, chance.choices().to_vec());
+        true
+    };
+    loop {
+        let before = query.streaming.len();
+        for size in [16, 8, 4, 2, 1] {
+            let mut from = 0;
+            while from < choices.len() {
+                let to = (from + size).min(choices.len());
+                let without = [&choices[..from], &choices[to..]].concat();
+                if !attempt(&mut query, &mut choices, without) {
+                    from += size;
+                }
+            }
+        }
+        for place in 0..choices.len() {
+            for less in [0, choices.get(place).copied().unwrap_or(0) / 2] {
+                let mut changed = choices.clone();
+                if let Some(choice) = changed.get_mut(place).filter(|choice| **choice > less) {
+                    *choice = less;
+                    attempt(&mut query, &mut choices, changed);
+                }
+            }
+        }
+        if query.streaming.len() == before {
+            return query;
+        }
+    }
+}
+
 /// The smallest story that still fails, found by leaving out whatever can be left out.
-fn smaller(story: &Story, query: &Query) -> Story {
+fn smaller(story: &Story, query: &Query, wrong: &str) -> Story {
     let mut story = story.clone();
-    let fails = |story: &Story| fault(story, query).is_some();
+    let fails =
+        |story: &Story| story.is_sound() && fault(story, query).is_some_and(|other| kind(&other) == kind(wrong));
     let mut number = 0;
     while number < story.happens.len() {
         let mut without = story.clone();
@@ -253,12 +348,12 @@ fn smaller(story: &Story, query: &Query) -> Story {
             let mut from = 0;
             loop {
                 let mut without = story.clone();
-                let Happens::Append { rows, .. } = &mut without.happens[number] else { break };
+                let Happens::Append { rows, gone, .. } = &mut without.happens[number] else { break };
                 if from >= rows.len() {
                     break;
                 }
                 rows.drain(from..(from + size).min(rows.len()));
-                if !rows.is_empty() && fails(&without) { story = without } else { from += size }
+                if rows.len() + gone.len() > 0 && fails(&without) { story = without } else { from += size }
             }
             size /= 2;
         }
@@ -277,8 +372,11 @@ fn script(story: &Story, query: &Query, seed: u64) -> String {
     }
     for happens in &story.happens {
         match happens {
-            Happens::Append { table, rows } => {
-                write!(script, "events {}\n{}\n", story.tables[*table].name, json(rows))
+            Happens::Append { table, rows, gone, .. } => {
+                if let Some(time) = Story::passes(happens) {
+                    write!(script, "pass {} seconds\n\n", time.as_secs()).expect("strings can be written to");
+                }
+                write!(script, "events {}\n{}\n", story.tables[*table].name, story.lines(*table, rows, gone))
             }
             Happens::Restart(run) => write!(script, "restart {}\n\n", run.shards),
         }
@@ -287,7 +385,7 @@ fn script(story: &Story, query: &Query, seed: u64) -> String {
     let show = if query.is_final { "printed\n----\n" } else { "rows v0\n----\n" };
     let late = stream(story, &[query]).map(|ran| ran.late).unwrap_or_default();
     let late = late.first().map_or(&[][..], Vec::as_slice);
-    let expected = answer(story, query, late).unwrap_or_else(|error| vec![error]);
+    let expected = answer(story, query, late).map_or_else(|error| vec![error], |answer| answer.rows);
     let expected: String = expected.iter().map(|line| format!("{line}\n")).collect();
     write!(script, "drain\n\n{show}{expected}").expect("strings can be written to");
     script
@@ -308,7 +406,9 @@ struct Tried {
 fn try_seed(seed: u64, tried: &mut Tried) {
     let mut chance = Chance::new(seed);
     let story = Story::by_chance(&mut chance);
-    let queries: Vec<Query> = (0..QUERIES).map(|_| query(&mut chance, story.tables.len())).collect();
+    let chances = (0..QUERIES).map(|index| Chance::new(seed * 1_000_003 + index as u64));
+    let made = chances.map(|mut chance| (query(&mut chance, story.forgets), chance.choices().to_vec()));
+    let (queries, choices): (Vec<Query>, Vec<Vec<usize>>) = made.unzip();
     let together: Vec<&Query> = queries.iter().collect();
     let ran = quietly(|| stream(&story, &together));
     for (index, query) in queries.iter().enumerate() {
@@ -319,10 +419,10 @@ fn try_seed(seed: u64, tried: &mut Tried) {
             Err(_) => fault(&story, query),
             Ok(ran) => match quietly(|| answer(&story, query, &ran.late[index])) {
                 Ok(expected) => {
-                    tried.rows += expected.len();
-                    tried.late += ran.late[index].len();
-                    tried.empty += usize::from(expected.is_empty());
-                    differs(&expected, &ran.rows[index])
+                    tried.rows += expected.rows.len();
+                    tried.late += ran.late_rows[index];
+                    tried.empty += usize::from(expected.rows.is_empty());
+                    differs(&expected, ran, index)
                 }
                 Err(error) => Some(error),
             },
@@ -331,11 +431,15 @@ fn try_seed(seed: u64, tried: &mut Tried) {
             tried.refused += 1;
         } else if let Some(wrong) = wrong {
             let mut failure = format!("seed {seed}, query {index}: {wrong}\n{}\n", query.streaming);
-            if fault(&story, query).is_some() && tried.failures.len() < 5 {
-                let small = smaller(&story, query);
+            if let Some(alone) = fault(&story, query)
+                && tried.failures.len() < 5
+            {
+                let query = simpler(&story, query.clone(), &choices[index], &alone);
+                let small = smaller(&story, &query, &alone);
                 let path = root().join(format!("tests/slt/found-{seed}-{index}.slt"));
-                std::fs::write(&path, script(&small, query, seed)).expect("a file");
-                writeln!(failure, "smaller, in {}", path.display()).expect("strings can be written to");
+                std::fs::write(&path, script(&small, &query, seed)).expect("a file");
+                writeln!(failure, "{}\nsmaller, in {}", query.streaming, path.display())
+                    .expect("strings can be written to");
             }
             tried.failures.push(failure);
         }
@@ -357,7 +461,7 @@ fn streams_end_where_batch_queries_do() {
         seed += 1;
     }
     println!(
-        "CHALK_SEED={first}: {} queries, {} rows, {} without rows, {} late for sessions, {} refused by name, {} runs from a checkpoint",
+        "CHALK_SEED={first}: {} queries, {} rows, {} without rows, {} late, {} refused by name, {} runs from a checkpoint",
         tried.queries, tried.rows, tried.empty, tried.late, tried.refused, tried.from_checkpoint
     );
     tried.used.iter().for_each(|(construct, count)| println!("{count:>6}  {construct}"));

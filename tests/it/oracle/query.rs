@@ -7,7 +7,7 @@ use super::chance::Chance;
 use std::collections::BTreeSet;
 
 /// Everything that the grammar can use; the oracle fails when a run of some length has not used one of them.
-pub(super) const CONSTRUCTS: [&str; 110] = [
+pub(super) const CONSTRUCTS: [&str; 118] = [
     "aggregate of aggregates",
     "aggregate without keys",
     "approx_distinct",
@@ -33,6 +33,7 @@ pub(super) const CONSTRUCTS: [&str; 110] = [
     "cross join with one row",
     "CUBE",
     "date_trunc",
+    "debezium source",
     "dense_rank",
     "DISTINCT",
     "EXCEPT",
@@ -47,6 +48,7 @@ pub(super) const CONSTRUCTS: [&str; 110] = [
     "final left join of windows",
     "final right interval join",
     "final right join of windows",
+    "final session with lateness",
     "final session",
     "final tumble",
     "final windows over windows",
@@ -58,22 +60,25 @@ pub(super) const CONSTRUCTS: [&str; 110] = [
     "grouping()",
     "HAVING",
     "hop",
-    "IN",
     "IN (SELECT)",
-    "inner join",
+    "IN",
     "inner join with more than equalities",
+    "inner join",
     "INTERSECT",
     "interval arithmetic",
     "IS DISTINCT FROM",
     "IS NULL",
     "lag() OVER",
     "last_value() OVER",
+    "late rows counted",
     "lateness",
     "lead() OVER",
     "left join",
     "left lookup join",
     "LIKE",
     "lookup join",
+    "lookup of a temporary table",
+    "lookup of a versioned view",
     "max of boolean",
     "max of number",
     "max of text",
@@ -104,17 +109,20 @@ pub(super) const CONSTRUCTS: [&str; 110] = [
     "session",
     "stddev",
     "string_agg(… ORDER BY)",
-    "subquery",
     "subquery as a value",
+    "subquery",
     "sum of float",
     "sum of integer",
     "sum(DISTINCT)",
     "text functions",
     "top n",
     "tumble",
-    "UNION",
     "UNION ALL",
+    "UNION",
     "unnest",
+    "updating_ttl under a join",
+    "updating_ttl under an aggregate",
+    "updating_ttl",
     "VALUES",
     "var_pop",
     "WHERE",
@@ -122,6 +130,12 @@ pub(super) const CONSTRUCTS: [&str; 110] = [
 
 /// Stands in a batch query for the watermark in the end, less the lateness, in nanoseconds.
 pub(super) const MARK: &str = "$MARK";
+
+/// Stands in a batch query for how often a long time has passed.
+pub(super) const LAST_ERA: &str = "$ERA";
+
+/// So many tables have rows that are never taken back.
+const APPENDED: usize = 2;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,8 +169,10 @@ struct Relation {
 }
 
 /// A query, as the pipeline and as the batch engine get it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Query {
+    /// A plain view that it needs.
+    pub(super) with: Option<String>,
     /// What the pipeline runs.
     pub(super) streaming: String,
     /// The same for the batch engine; rows that came too late are left out by what is known of them, and what is not given yet by [`MARK`].
@@ -169,6 +185,8 @@ pub(super) struct Query {
     pub(super) lateness: i64,
     /// Whether the rows that came too late are those of the late table: which these are depends on others.
     pub(super) trusts_late_rows: bool,
+    /// How many rows came too late, asked of the batch engine: a row counts for each window that it was too late for.
+    pub(super) late: Option<String>,
     pub(super) used: BTreeSet<&'static str>,
 }
 
@@ -179,15 +197,18 @@ const TABLE: [(&str, Type); 6] =
 struct Grammar<'a> {
     chance: &'a mut Chance,
     used: BTreeSet<&'static str>,
-    tables: usize,
     names: usize,
     /// Joins that may still be used: rows multiply.
     joins: usize,
 }
 
-/// A query over so many tables.
-pub(super) fn query(chance: &mut Chance, tables: usize) -> Query {
-    let grammar = Grammar { chance, used: BTreeSet::new(), tables, names: 0, joins: 2 };
+/// A query over tables: two that rows are appended to, one of changes, one that is looked up. When groups are forgotten it is one of which that can be
+/// foretold.
+pub(super) fn query(chance: &mut Chance, forgets: bool) -> Query {
+    let grammar = Grammar { chance, used: BTreeSet::new(), names: 0, joins: 2 };
+    if forgets {
+        return grammar.forgetful();
+    }
     match grammar.chance.below(30) {
         0..=5 => grammar.final_query(),
         6 | 7 => grammar.window_join(),
@@ -221,15 +242,44 @@ impl Grammar<'_> {
         } else {
             format!("SELECT {columns} FROM {} AS outside", relation.sql)
         };
-        Query {
-            streaming: sql.clone(),
-            batch: sql,
-            is_final: false,
-            closed_by: Vec::new(),
-            lateness: 0,
-            trusts_late_rows: false,
-            used: self.used,
+        Query { streaming: sql.clone(), batch: sql, used: self.used, ..Query::default() }
+    }
+
+    /// Groups that are forgotten when nothing has come for them: what is left is of the last era.
+    fn forgetful(mut self) -> Query {
+        self.uses("updating_ttl");
+        let make = self.chance.below(4);
+        let side = |grammar: &mut Self| {
+            let table = grammar.table(0);
+            let key = *grammar.chance.pick(&["k", "b", "n", "n % 2"]);
+            let keys = format!("{key} AS key, {} AS other", grammar.chance.pick(&["k", "n", "b"]));
+            let condition = if grammar.chance.once_in(2) { grammar.bool(&table.columns, 1) } else { "true".to_owned() };
+            let calls = [0, 1].map(|_| grammar.aggregate_call(&table.columns).0);
+            let query = |era: &str| {
+                let calls = format!("count(*) AS c, {} AS a, {} AS d", calls[0], calls[1]);
+                format!("(SELECT {keys}, {calls} FROM t0 AS g WHERE ({condition}){era} GROUP BY key, other)")
+            };
+            [query(""), query(&format!(" AND _era = {LAST_ERA}"))]
+        };
+        let shown = "CAST(key AS TEXT) AS key, other, c, a, d";
+        let [left, right] = [side(&mut self), side(&mut self)];
+        let of = |place: usize| match make {
+            0 => format!(
+                "SELECT l.other, l.c AS lc, r.c AS rc, l.a FROM {} l LEFT JOIN {} r ON CAST(l.other AS TEXT) = CAST(r.other AS TEXT)",
+                left[place], right[place]
+            ),
+            1 => format!(
+                "SELECT other, count(*) AS n, sum(c) AS c, min(c) AS least FROM {} AS h GROUP BY other",
+                left[place]
+            ),
+            _ => format!("SELECT {shown} FROM {} AS h", left[place]),
+        };
+        match make {
+            0 => self.uses("updating_ttl under a join"),
+            1 => self.uses("updating_ttl under an aggregate"),
+            _ => {}
         }
+        Query { streaming: of(0), batch: of(1), used: self.used, ..Query::default() }
     }
 
     /// How long after their end panes are open, in seconds.
@@ -241,18 +291,39 @@ impl Grammar<'_> {
         *self.chance.pick(&[1, 10, 45])
     }
 
-    /// A table with what the other had at a row's commit.
+    /// A table with what another, or the newest rows of one, had at a row's commit.
     fn looked_up(mut self) -> Query {
-        let (left, right) = (self.chance.below(self.tables), self.chance.below(self.tables));
+        let left = self.chance.below(APPENDED);
+        if self.chance.once_in(3) {
+            self.uses("lookup of a versioned view");
+            let right = self.chance.below(APPENDED);
+            let newest = format!(
+                "CREATE VIEW newest{right} AS SELECT id, k, x FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY id DESC) AS newest FROM t{right}) WHERE newest = 1"
+            );
+            let streaming = format!(
+                "SELECT l.id AS lid, l.k AS lk, r.id AS rid FROM t{left} l LEFT JOIN newest{right} FOR SYSTEM_TIME AS OF PROCTIME() AS r ON l.k = r.k"
+            );
+            let batch = format!(
+                "WITH asked AS (SELECT DISTINCT k, _commit FROM t{left}),
+                 found AS (SELECT a.k, a._commit, max(r.id) AS rid FROM asked a JOIN t{right} r ON a.k = r.k AND r._commit <= a._commit GROUP BY a.k, a._commit)
+                 SELECT l.id AS lid, l.k AS lk, f.rid FROM t{left} l LEFT JOIN found f ON l.k = f.k AND l._commit = f._commit"
+            );
+            return Query { with: Some(newest), streaming, batch, used: self.used, ..Query::default() };
+        }
         let (construct, join) = *self.chance.pick(&[("lookup join", "JOIN"), ("left lookup join", "LEFT JOIN")]);
         self.uses(construct);
         let on = *self.chance.pick(&["l.k = r.k", "l.n = r.n", "l.k = r.k AND l.b = r.b"]);
         let columns = "l.id AS lid, l.k AS lk, r.id AS rid, r.x AS x";
-        let streaming =
-            format!("SELECT {columns} FROM t{left} l {join} t{right} FOR SYSTEM_TIME AS OF PROCTIME() AS r ON {on}");
-        let batch = format!("SELECT {columns} FROM t{left} l {join} t{right} r ON {on} AND r._commit <= l._commit");
-        let (is_final, closed_by, lateness) = (false, Vec::new(), 0);
-        Query { streaming, batch, is_final, closed_by, lateness, trusts_late_rows: false, used: self.used }
+        let (right, looked_up) = if self.chance.once_in(2) {
+            self.uses("lookup of a temporary table");
+            ("t3".to_owned(), "t3 AS r".to_owned())
+        } else {
+            let right = format!("t{}", self.chance.below(APPENDED));
+            (right.clone(), format!("{right} FOR SYSTEM_TIME AS OF PROCTIME() AS r"))
+        };
+        let streaming = format!("SELECT {columns} FROM t{left} l {join} {looked_up} ON {on}");
+        let batch = format!("SELECT {columns} FROM t{left} l {join} {right} r ON {on} AND r._commit <= l._commit");
+        Query { streaming, batch, used: self.used, ..Query::default() }
     }
 
     /// Aggregates of the same windows of two tables, joined: each window once.
@@ -296,7 +367,7 @@ impl Grammar<'_> {
         let streaming = query(side(0), side(1));
         let batch = closed(&query(batch_side(0), batch_side(1)));
         let closed_by = vec![0, 1];
-        Query { streaming, batch, is_final: true, closed_by, lateness, trusts_late_rows: false, used: self.used }
+        Query { streaming, batch, is_final: true, closed_by, lateness, used: self.used, ..Query::default() }
     }
 
     /// Rows of two tables whose times differ by so much.
@@ -337,12 +408,12 @@ impl Grammar<'_> {
             given("lid", "rat", after)
         );
         let closed_by = vec![0, 1];
-        Query { streaming, batch, is_final: true, closed_by, lateness, trusts_late_rows: false, used: self.used }
+        Query { streaming, batch, is_final: true, closed_by, lateness, used: self.used, ..Query::default() }
     }
 
     /// An append-only aggregate over windows.
     fn final_query(mut self) -> Query {
-        let number = self.chance.below(self.tables);
+        let number = self.chance.below(APPENDED);
         let table = self.table(number);
         let (construct, window) = self.window();
         let is_session = construct == "session";
@@ -395,6 +466,9 @@ impl Grammar<'_> {
             table.sql
         );
         if is_session {
+            if lateness > 0 {
+                self.uses("final session with lateness");
+            }
             let batch = closed(&format!("SELECT * FROM ({streaming}) AS s WHERE we IS NOT NULL"));
             return Query {
                 streaming,
@@ -404,6 +478,7 @@ impl Grammar<'_> {
                 lateness,
                 trusts_late_rows: true,
                 used: self.used,
+                ..Query::default()
             };
         }
         let batch = format!(
@@ -411,8 +486,14 @@ impl Grammar<'_> {
              WHERE w['end'] IS NOT NULL AND (_before IS NULL OR w['end'] + INTERVAL '{lateness} seconds' > _before) GROUP BY w{group}{having}) AS o{again}",
             table.sql
         );
-        let (batch, closed_by) = (closed(&batch), vec![number]);
-        Query { streaming, batch, is_final: true, closed_by, lateness, trusts_late_rows: false, used: self.used }
+        self.uses("late rows counted");
+        let late = format!(
+            "SELECT count(*) AS late FROM (SELECT *, {window} AS w FROM {} AS t{condition}) AS i \
+             WHERE w['end'] IS NOT NULL AND _before IS NOT NULL AND w['end'] + INTERVAL '{lateness} seconds' <= _before",
+            table.sql
+        );
+        let (batch, closed_by, late) = (closed(&batch), vec![number], Some(late));
+        Query { streaming, batch, is_final: true, closed_by, lateness, late, used: self.used, ..Query::default() }
     }
 
     /// A kind of window, and a call of it.
@@ -430,12 +511,17 @@ impl Grammar<'_> {
 
     fn table(&mut self, number: usize) -> Relation {
         let columns = TABLE.iter().map(|(name, data)| Column { name: (*name).to_owned(), data: *data }).collect();
-        Relation { sql: format!("t{number}"), columns, event_time: true, updating: false }
+        let updating = number >= APPENDED;
+        if updating {
+            self.uses("debezium source");
+        }
+        Relation { sql: format!("t{number}"), columns, event_time: true, updating }
     }
 
     fn relation(&mut self, depth: usize) -> Relation {
         if depth == 0 {
-            let number = self.chance.below(self.tables);
+            // Among them the one of changes.
+            let number = self.chance.below(APPENDED + 1);
             return self.table(number);
         }
         match self.chance.below(20) {
