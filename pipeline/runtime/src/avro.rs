@@ -62,16 +62,21 @@ pub(crate) fn container(file: File) -> Result<Batches, ArrowError> {
 /// When a column's type cannot be read.
 pub(crate) fn datums(file: File, columns: &[Arc<Field>]) -> Result<Batches, ArrowError> {
     let schema = AvroSchema::try_from(&written_schema(columns, &[]))?;
+    let decoder = decoder(&schema)?;
+    Ok(Box::new(Datums { file, schema, decoder, bytes: Vec::new(), begin: 0 }))
+}
+
+/// A decoder of one datum: only one that is full after a row says where that ends.
+fn decoder(schema: &AvroSchema) -> Result<Decoder, ArrowError> {
     let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
-    store.set(Fingerprint::Id(0), schema)?;
-    // Only a decoder that is full after one row says where that one ends.
+    store.set(Fingerprint::Id(0), schema.clone())?;
     let builder = ReaderBuilder::new().with_batch_size(1).with_writer_schema_store(store);
-    let decoder = builder.with_active_fingerprint(Fingerprint::Id(0)).build_decoder()?;
-    Ok(Box::new(Datums { file, decoder, bytes: Vec::new(), begin: 0 }))
+    builder.with_active_fingerprint(Fingerprint::Id(0)).build_decoder()
 }
 
 struct Datums {
     file: File,
+    schema: AvroSchema,
     decoder: Decoder,
     bytes: Vec<u8>,
     /// Where the next datum begins in `bytes`.
@@ -90,8 +95,8 @@ impl Datums {
         if self.begin == self.bytes.len() && !self.read()? {
             return Ok(None);
         }
-        self.decoder.decode(&PREFIX).map_err(ArrowError::from)?;
         loop {
+            self.decoder.decode(&PREFIX).map_err(ArrowError::from)?;
             let len = self.decoder.decode(&self.bytes[self.begin..]).map_err(ArrowError::from)?;
             if let Some(row) = self.decoder.flush().map_err(ArrowError::from)? {
                 self.begin += len;
@@ -100,6 +105,8 @@ impl Datums {
             if !self.read()? {
                 return Err(ArrowError::AvroError("the file ends within a datum".to_owned()));
             }
+            // It keeps the columns of a datum that was cut off.
+            self.decoder = decoder(&self.schema)?;
         }
     }
 
