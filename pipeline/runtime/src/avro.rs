@@ -97,13 +97,18 @@ impl Datums {
         }
         loop {
             self.decoder.decode(&PREFIX).map_err(ArrowError::from)?;
-            let len = self.decoder.decode(&self.bytes[self.begin..]).map_err(ArrowError::from)?;
-            if let Some(row) = self.decoder.flush().map_err(ArrowError::from)? {
+            // A datum that is cut off is no row yet, or an error.
+            let decoded = self.decoder.decode(&self.bytes[self.begin..]);
+            if let Ok(len) = decoded
+                && let Some(row) = self.decoder.flush().map_err(ArrowError::from)?
+            {
                 self.begin += len;
                 return Ok(Some(row));
             }
             if !self.read()? {
-                return Err(ArrowError::AvroError("the file ends within a datum".to_owned()));
+                let why = decoded.err().map(|error| format!(", or is none of this table: {error}"));
+                let what = format!("the file ends within a datum{}", why.unwrap_or_default());
+                return Err(ArrowError::AvroError(what));
             }
             // It keeps the columns of a datum that was cut off.
             self.decoder = decoder(&self.schema)?;
