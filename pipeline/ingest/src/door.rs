@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One submit may have this many bytes; a client sends more in several.
-pub(crate) const SUBMIT_BYTES_MAX: usize = 32 << 20;
+pub const SUBMIT_BYTES_MAX: usize = 32 << 20;
 
 /// Reads the time, in nanoseconds since the Unix epoch.
 type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;

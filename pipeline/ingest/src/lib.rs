@@ -36,7 +36,7 @@ mod submitted;
 mod tests;
 mod times;
 
-pub use door::{Door, DoorOptions};
+pub use door::{Door, DoorOptions, SUBMIT_BYTES_MAX};
 pub use error::DoorError;
 pub use identity::event_id;
 pub use keeper::reads_after;

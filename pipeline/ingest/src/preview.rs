@@ -21,8 +21,6 @@ pub struct Preview<'t> {
 /// An event that would be accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Previewed<'t> {
-    /// Its line.
-    pub line: u64,
     /// Its text.
     pub text: &'t [u8],
     /// The tenant, if it has one: events of one tenant may refer to each other, and stay in order.
@@ -57,6 +55,10 @@ impl Door {
             drafts.push(of_text.collect::<Vec<_>>());
         }
         let mut memory = self.room()?;
+        if !rules.are_of(&self.log().topics()) {
+            drop(memory);
+            return self.preview(texts, bytes_max);
+        }
         self.follow(&mut memory, &rules)?;
         let mut previews = Vec::with_capacity(texts.len());
         let decided = drafts.into_iter().try_for_each(|drafts| {
@@ -74,7 +76,7 @@ impl Door {
                     Verdict::Accepted(event) => {
                         *preview.receipt.accepted.entry(event.event_type().to_owned()).or_default() += 1;
                         let tenant = event.tenant().map(str::to_owned);
-                        preview.events.push(Previewed { line, text, tenant });
+                        preview.events.push(Previewed { text, tenant });
                     }
                     Verdict::Duplicate => preview.receipt.duplicates += 1,
                     Verdict::Refused(bad) => {

@@ -15,7 +15,7 @@
 use crate::error::RuntimeError;
 use crate::reached::{NotReached, Reached};
 use chalk_connect::{Event, Publish, Source};
-use chalk_ingest::{Door, DoorError, Intake, Receipt, Submitted};
+use chalk_ingest::{Door, DoorError, Intake, Receipt, SUBMIT_BYTES_MAX, Submitted};
 use futures::channel::oneshot;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,6 +74,10 @@ impl Through {
 
 impl Intake for Through {
     fn submit(&self, source: &str, text: &[u8]) -> Result<Submitted, DoorError> {
+        // What is too much is told to whom it concerns, and not to the group that it would be in.
+        if text.len() > SUBMIT_BYTES_MAX {
+            return Err(DoorError::TooMuch { bytes: text.len(), limit: SUBMIT_BYTES_MAX });
+        }
         let (answer, answered) = oneshot::channel();
         let request = Request { source: source.to_owned(), text: text.to_vec(), answer };
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

@@ -695,7 +695,7 @@ impl Grammar<'_> {
             12 => ("min of time", format!("min({})", self.expression(columns, Type::Time, 1)), Type::Time),
             13 => ("max of time", format!("max({})", self.expression(columns, Type::Time, 1)), Type::Time),
             14 => ("max of boolean", format!("max({})", self.expression(columns, Type::Bool, 1)), Type::Bool),
-            15 => ("median", format!("median({})", self.expression(columns, Type::Int, 1)), Type::Int),
+            15 => ("median", format!("median({})", self.expression(columns, Type::Int, 1)), Type::Float),
             16 => ("bool_and", format!("bool_and({})", self.expression(columns, Type::Bool, 1)), Type::Bool),
             17 => ("bool_or", format!("bool_or({})", self.expression(columns, Type::Bool, 1)), Type::Bool),
             18 | 29 | 30 => match self.chance.below(3) {

@@ -27,7 +27,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "BACKEND", value_parser = ["embedded", "fluvio"], default_value = "embedded")]
     log: String,
     /// With --log fluvio: host:port of the cluster [default: as the current profile says].
-    #[arg(long, value_name = "HOST:PORT", requires = "log")]
+    #[arg(long, value_name = "HOST:PORT")]
     endpoint: Option<String>,
     #[command(flatten)]
     ports: Ports,
@@ -35,6 +35,9 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self) -> Result<Outcome, CliError> {
+        if self.endpoint.is_some() && self.log != "fluvio" {
+            return Err(CliError::other("--endpoint is of a Fluvio cluster\n  hint: say --log fluvio, too"));
+        }
         let config = demo::Config {
             events: self.events,
             seed: self.seed,

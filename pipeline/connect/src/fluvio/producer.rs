@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Records that could not be delivered are tried again so often.
 const ATTEMPTS_MAX: u32 = 5;
 /// A record with its batch has fewer bytes: readers that ask for the usual megabyte would never get beyond a larger one.
-pub(super) const BATCH_BYTES_MAX: usize = 1_000_000;
+const BATCH_BYTES_MAX: usize = 1_000_000;
 /// An event with its key and what a batch has besides.
 const EVENT_BYTES_MAX: usize = 900_000;
 /// The client sends what is full; the rest is sent when all records are there.
