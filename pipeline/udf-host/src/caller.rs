@@ -33,6 +33,8 @@ const RETRIED_ROWS_MAX: usize = 3;
 const PART_LIMIT_MIN: Duration = Duration::from_millis(200);
 /// A part of a batch that takes less than this is not worth a thread.
 const SIDE_BY_SIDE_MIN: Duration = Duration::from_millis(1);
+/// By so many rows it is found out how long one takes, when the function was not called yet.
+const FIRST_ROWS: usize = 256;
 /// So many rows are remembered that a function failed for.
 const REMEMBERED_MAX: usize = 100_000;
 
@@ -65,19 +67,39 @@ pub(crate) struct Caller {
 
 enum Way {
     InProcess(Library),
-    Process {
-        program: Vec<OsString>,
-        library: PathBuf,
-        /// Workers that nobody uses now: there are at most as many as there were calls at a time.
-        idle: Mutex<Vec<Worker>>,
-    },
+    Process(Workers),
+}
+
+struct Workers {
+    program: Vec<OsString>,
+    library: PathBuf,
+    /// Those that nobody uses now: there are at most as many as there were calls at a time.
+    idle: Mutex<Vec<Worker>>,
+}
+
+impl Workers {
+    /// One that nobody uses, started if need be.
+    fn take(&self, declaration: &Declaration, settings: &Settings) -> Result<Worker, CallError> {
+        let ready = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        ready.map_or_else(
+            || {
+                let program: Vec<&OsStr> = self.program.iter().map(OsString::as_os_str).collect();
+                Worker::start(&program, &self.library, declaration, settings).map_err(CallError::Function)
+            },
+            Ok,
+        )
+    }
+
+    fn put_back(&self, worker: Worker) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+    }
 }
 
 impl std::fmt::Debug for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::InProcess(_) => "in process",
-            Self::Process { .. } => "process",
+            Self::Process(_) => "process",
         })
     }
 }
@@ -88,6 +110,13 @@ struct Found {
     parts: Vec<ArrayRef>,
     /// Rows that failed, and why.
     failed: Vec<(usize, Failure)>,
+}
+
+impl Found {
+    fn add(&mut self, found: Self) {
+        self.parts.extend(found.parts);
+        self.failed.extend(found.failed);
+    }
 }
 
 impl Caller {
@@ -105,7 +134,7 @@ impl Caller {
                 let loaded = Library::load(&library, &declaration);
                 Way::InProcess(loaded.map_err(|why| CallError::Function(format!("its library does not load: {why}")))?)
             }
-            Isolation::Process => Way::Process { program, library, idle: Mutex::default() },
+            Isolation::Process => Way::Process(Workers { program, library, idle: Mutex::default() }),
         };
         let (function, row_nanos) = (identity.to_string(), AtomicU64::new(0));
         Ok(Self { function, declaration, settings, way, row_nanos, timeline, failed: Mutex::default() })
@@ -117,10 +146,12 @@ impl Caller {
         if let Some(why) = self.remembered(columns)? {
             return Err(CallError::Rows(why));
         }
-        let (began, parts) = (Instant::now(), self.parts(rows));
-        let found = self.side_by_side(columns, rows, parts)?;
-        let nanos = began.elapsed().as_nanos() * parts as u128 / rows.max(1) as u128;
-        self.row_nanos.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let known = self.row_nanos.load(Ordering::Relaxed) > 0;
+        let first = if known { rows } else { rows.min(FIRST_ROWS) };
+        let mut found = self.timed(columns, 0, first)?;
+        if first < rows {
+            found.add(self.timed(columns, first, rows - first)?);
+        }
         if found.failed.is_empty() {
             let parts: Vec<_> = found.parts.iter().map(AsRef::as_ref).collect();
             return match &found.parts[..] {
@@ -134,6 +165,19 @@ impl Caller {
         Err(CallError::Rows(why))
     }
 
+    /// Calls it with some of the rows, and remembers how long one took.
+    fn timed(&self, columns: &[ArrayRef], start: usize, rows: usize) -> Result<Found, CallError> {
+        // What a worker's start takes is not a row's.
+        if let Way::Process(workers) = &self.way {
+            workers.put_back(workers.take(&self.declaration, &self.settings)?);
+        }
+        let (began, parts) = (Instant::now(), self.parts(rows));
+        let found = self.side_by_side(columns, start, rows, parts)?;
+        let nanos = began.elapsed().as_nanos() * parts as u128 / rows.max(1) as u128;
+        self.row_nanos.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(found)
+    }
+
     /// Into how many parts a batch is to be taken.
     fn parts(&self, rows: usize) -> usize {
         let part = SIDE_BY_SIDE_MIN.as_nanos();
@@ -142,12 +186,12 @@ impl Caller {
     }
 
     /// Calls it with parts of a batch at once.
-    fn side_by_side(&self, columns: &[ArrayRef], rows: usize, parts: usize) -> Result<Found, CallError> {
+    fn side_by_side(&self, columns: &[ArrayRef], start: usize, rows: usize, parts: usize) -> Result<Found, CallError> {
         let limit = self.settings.time_limit;
         let call = |part: usize| {
-            let (start, end) = (rows * part / parts, rows * (part + 1) / parts);
+            let (begin, end) = (rows * part / parts, rows * (part + 1) / parts);
             let mut found = Found::default();
-            self.find(columns, start, end - start, limit, &mut found).map(|()| found)
+            self.find(columns, start + begin, end - begin, limit, &mut found).map(|()| found)
         };
         if parts == 1 {
             return call(0);
@@ -160,9 +204,7 @@ impl Caller {
         });
         let mut all = Found::default();
         for found in found {
-            let found = found?;
-            all.parts.extend(found.parts);
-            all.failed.extend(found.failed);
+            all.add(found?);
         }
         Ok(all)
     }
@@ -179,8 +221,8 @@ impl Caller {
         let retries = if rows > 1 || found.failed.len() >= RETRIED_ROWS_MAX { 0 } else { RETRIES };
         let limit = if rows > 1 { limit } else { self.settings.time_limit };
         let mut why = match self.attempt(&part, limit)? {
-            Ok(column) => {
-                found.parts.push(column);
+            Ok(columns) => {
+                found.parts.extend(columns);
                 return Ok(());
             }
             Err(failure) => failure,
@@ -196,8 +238,8 @@ impl Caller {
                 break;
             }
             why = match self.attempt(&part, limit)? {
-                Ok(column) => {
-                    found.parts.push(column);
+                Ok(columns) => {
+                    found.parts.extend(columns);
                     return Ok(());
                 }
                 Err(failure) => failure,
@@ -207,27 +249,19 @@ impl Caller {
         Ok(())
     }
 
-    fn attempt(&self, columns: &[ArrayRef], limit: Duration) -> Result<Result<ArrayRef, Failure>, CallError> {
+    fn attempt(&self, columns: &[ArrayRef], limit: Duration) -> Result<Result<Vec<ArrayRef>, Failure>, CallError> {
         match &self.way {
-            Way::InProcess(library) => Ok(library.call(columns).map_err(|fault| {
+            Way::InProcess(library) => Ok(library.call(columns).map(|column| vec![column]).map_err(|fault| {
                 Failure::Function(match fault {
                     Fault::Panicked => "panicked; its message is on the standard error output".to_owned(),
                     Fault::Malformed(why) => format!("what it gave is malformed: {why}"),
                 })
             })),
-            Way::Process { program, library, idle } => {
-                let ready = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                let mut worker = match ready {
-                    Some(worker) => worker,
-                    None => {
-                        let program: Vec<&OsStr> = program.iter().map(OsString::as_os_str).collect();
-                        Worker::start(&program, library, &self.declaration, &self.settings)
-                            .map_err(CallError::Function)?
-                    }
-                };
+            Way::Process(workers) => {
+                let mut worker = workers.take(&self.declaration, &self.settings)?;
                 let result = worker.call(columns, limit);
                 if !matches!(result, Err(Failure::Worker(_))) {
-                    idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+                    workers.put_back(worker);
                 }
                 Ok(result)
             }

@@ -25,6 +25,7 @@ mod start;
 mod throughput;
 mod udf;
 mod udf_async;
+mod udf_cores;
 mod workload;
 
 use std::path::PathBuf;

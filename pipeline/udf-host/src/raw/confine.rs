@@ -1,7 +1,6 @@
 //! What a worker process takes from itself before it loads a library.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 
 /// Limits of a worker.
 #[derive(Clone, Copy, Debug)]
@@ -10,18 +9,6 @@ pub(crate) struct Confinement {
     pub(crate) memory_bytes_max: u64,
     /// Whether sockets may be opened.
     pub(crate) network: bool,
-}
-
-/// Makes standard input something that has ended, and gives what it was.
-///
-/// # Errors
-/// When the system refuses.
-pub(crate) fn take_standard_input() -> io::Result<OwnedFd> {
-    let input = io::stdin().as_fd().try_clone_to_owned()?;
-    let nothing = std::fs::File::open("/dev/null")?;
-    // SAFETY: both are open; the old standard input is closed, of which `input` is a copy.
-    let done = unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&nothing), 0) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(input) }
 }
 
 /// Sets the limits, for good.

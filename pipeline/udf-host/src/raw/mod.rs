@@ -9,7 +9,9 @@ mod async_library;
 mod confine;
 mod interface;
 mod library;
+mod shared;
 
 pub(crate) use async_library::{Drained, RawAsyncLibrary, RawRuntime, waits};
-pub(crate) use confine::{Confinement, confine, take_standard_input};
+pub(crate) use confine::{Confinement, confine};
 pub(crate) use library::{RawLibrary, RawRun};
+pub(crate) use shared::{Streams, believed, mapped, memory_file, take_standard_streams};

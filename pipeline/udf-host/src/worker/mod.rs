@@ -4,29 +4,31 @@
 //! host                                       worker
 //!   start: what to load, limits ───────────▶   limits itself, loads the library
 //!                             ◀───────────   ready, or why not
-//!   columns, as an Arrow IPC batch ────────▶   calls the function
-//!                             ◀───────────   a column as a batch; or: panicked; or: malformed, and why
-//!   columns …
+//!   where columns lie in memory ───────────▶   calls the function
+//!                             ◀───────────   where its column lies; or: panicked; or: malformed, and why
+//!   where columns lie …
 //! ```
 //!
-//! Both directions are one socket, the worker's standard input. What the function prints goes to a file that the host reads
-//! when something went wrong: that is where a panic's message is. A worker ends when the socket does, or its host.
+//! Both directions are one socket, the worker's standard input; columns are in memory that both have, its standard output at first
+//! (`memory.rs`). What the function prints goes to a file that the host reads when something went wrong: that is where a panic's
+//! message is. A worker ends when the socket does, or its host.
 //!
-//! A message to the host begins with a byte: 0 a batch follows, 1 it panicked, 2 it gave something malformed, or did not load; then a
-//! `u32` of bytes, little-endian, and the text that says what.
+//! Texts have a little-endian `u32` of bytes before them; the start is JSON, a layout `u64`s. A message to the host begins with a byte: 0 a
+//! layout follows (to the start: nothing), 1 it panicked, 2 it gave something malformed, or did not load, and a text follows that says what.
 //!
-//! Of an async function both directions go on at once, and batches have a first column with the ids of rows:
+//! Of an async function both directions go on at once, as Arrow IPC streams through the socket; batches have a first column with the ids of rows:
 //!
 //! ```text
 //!   ids and columns ───────────────────────▶   gives each row to the library's thread
 //!   ids and columns ───────────────────────▶
-//!                             ◀───────────   ids and a column, as results come
+//!                             ◀───────────   0, ids and a column, as results come
 //!                             ◀───────────   or: lost, and the ids that the thread had when it panicked
 //! ```
 //!
 //! Lost is the byte 3, then a `u32` of bytes and the ids, each a little-endian `u64`. A worker whose library's thread is
 //! blocked ends with the exit code [`BLOCKED`].
 
+mod memory;
 mod process;
 mod running;
 mod serve;

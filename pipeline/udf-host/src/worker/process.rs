@@ -1,14 +1,14 @@
 //! The host's side.
 
+use super::memory::{Layout, Memory, SLOTS};
 use super::{BATCH, PANICKED, Start, read_text, write_text};
 use crate::declaration::Declaration;
-use crate::library::argument_schema;
+use crate::raw::memory_file;
 use crate::settings::Settings;
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
-use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::StreamWriter;
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -18,8 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// At most so much of what a function printed stands in a reason.
 const SAID_BYTES_MAX: u64 = 500;
@@ -28,13 +27,24 @@ pub(super) const PRINTED_BYTES_MAX: u64 = 1 << 20;
 /// How long a worker may take to start: a machine that is busy is not a worker that hangs.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// The kernel knows no time-out of nothing.
+const LIMIT_MIN: Duration = Duration::from_millis(1);
+/// A batch is called in so many parts: while the worker is busy with one, the next is laid down, and the one before is read.
+const PARTS: usize = 4;
+/// If each has so many rows: below that they are not worth their messages.
+const PART_ROWS_MIN: usize = 256;
+
 /// A running worker. It is killed when this is dropped.
 pub(crate) struct Worker {
+    // configuration
+    returns: DataType,
+    result_bytes_max: u64,
+    // state
     child: Child,
-    schema: SchemaRef,
     socket: UnixStream,
-    calls: StreamWriter<BufWriter<UnixStream>>,
-    results: StreamReader<BufReader<UnixStream>>,
+    memory: Memory,
+    calls: BufWriter<UnixStream>,
+    results: BufReader<UnixStream>,
     /// What it prints.
     printed: File,
     /// How many bytes of it are of earlier calls.
@@ -61,19 +71,18 @@ impl Worker {
         declaration: &Declaration,
         settings: &Settings,
     ) -> Result<Self, String> {
-        let Started { child, socket, calls, results, printed, schema } =
+        let Started { child, socket, memory, calls, results, printed } =
             start(program, library, declaration, settings)?;
-        Ok(Self { child, schema, socket, calls, results, printed, printed_before: 0 })
+        let (returns, result_bytes_max) = (declaration.returns.value_type.arrow(), settings.memory_limit_bytes);
+        Ok(Self { returns, result_bytes_max, child, socket, memory, calls, results, printed, printed_before: 0 })
     }
 
-    /// Calls the function.
-    pub(crate) fn call(&mut self, columns: &[ArrayRef], limit: Duration) -> Result<ArrayRef, Failure> {
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns.to_vec());
-        let batch = batch.map_err(|error| Failure::Function(error.to_string()))?;
-        match self.exchange(&batch, limit) {
-            Ok(Ok(column)) => {
+    /// Calls the function. What it gives comes in parts.
+    pub(crate) fn call(&mut self, columns: &[ArrayRef], limit: Duration) -> Result<Vec<ArrayRef>, Failure> {
+        match self.exchange(columns, limit) {
+            Ok(Ok(columns)) => {
                 self.forget_printed();
-                Ok(column)
+                Ok(columns)
             }
             Ok(Err(why)) => {
                 let said = tail(&self.printed, self.printed_before);
@@ -97,26 +106,59 @@ impl Worker {
         }
     }
 
-    /// A column; or what the worker says instead.
-    fn exchange(&mut self, batch: &RecordBatch, limit: Duration) -> Result<Result<ArrayRef, String>, ArrowError> {
-        self.socket.set_read_timeout(Some(limit))?;
+    /// Columns, one after the other; or what the worker says instead.
+    fn exchange(&mut self, columns: &[ArrayRef], limit: Duration) -> Result<Result<Vec<ArrayRef>, String>, ArrowError> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        let parts = (rows / PART_ROWS_MIN).clamp(1, PARTS);
+        let deadline = Instant::now() + limit;
         self.socket.set_write_timeout(Some(limit))?;
-        self.calls.write(batch)?;
-        self.calls.get_mut().flush()?;
-        let mut kind = [0];
-        self.results.get_mut().read_exact(&mut kind)?;
-        match kind[0] {
-            BATCH => match self.results.next().transpose()? {
-                Some(result) if result.num_rows() == batch.num_rows() && result.num_columns() == 1 => {
-                    Ok(Ok(Arc::clone(result.column(0))))
-                }
-                _ => Err(ArrowError::IpcError("it is not the column that was asked for".to_owned())),
-            },
-            PANICKED => Ok(Err("panicked".to_owned())),
-            _ => {
-                let why = String::from_utf8_lossy(&read_text(self.results.get_mut())?).into_owned();
-                Ok(Err(format!("what it gave is malformed: {why}")))
+        let (mut given, mut results, mut fault) = (VecDeque::new(), Vec::with_capacity(parts), None);
+        let mut bytes = 0;
+        for part in 0..parts + SLOTS - 1 {
+            if part < parts {
+                let (start, end) = (rows * part / parts, rows * (part + 1) / parts);
+                let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, end - start)).collect();
+                let layout = self.memory.give(&columns, part % SLOTS)?;
+                write_text(&mut self.calls, &layout.to_bytes())?;
+                self.calls.flush()?;
+                bytes += layout.bytes();
+                given.push_back(end - start);
             }
+            if part + 1 >= SLOTS
+                && let Some(rows) = given.pop_front()
+            {
+                match self.answer(rows, deadline)? {
+                    Ok((column, its_bytes)) => {
+                        results.push(column);
+                        bytes += its_bytes;
+                    }
+                    // The answers to what was given already are awaited, too.
+                    Err(why) => fault = fault.or(Some(why)),
+                }
+            }
+        }
+        self.memory.trim(bytes);
+        Ok(fault.map_or(Ok(results), Err))
+    }
+
+    /// The column of the oldest call that is not answered yet, and its bytes; or what the worker says instead.
+    fn answer(&mut self, rows: usize, deadline: Instant) -> Result<Result<(ArrayRef, u64), String>, ArrowError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.socket.set_read_timeout(Some(left.max(LIMIT_MIN)))?;
+        let mut kind = [0];
+        self.results.read_exact(&mut kind)?;
+        let text = if kind[0] == PANICKED { Vec::new() } else { read_text(&mut self.results)? };
+        match kind[0] {
+            BATCH => {
+                let layout = Layout::from_bytes(&text).ok_or_else(|| not_asked_for("not a layout"))?;
+                let column = self.memory.answered(&layout, &self.returns, self.result_bytes_max)?;
+                if column.len() != rows {
+                    return Err(not_asked_for("a column of another length"));
+                }
+                Ok(Ok((column, layout.bytes())))
+            }
+            PANICKED => Ok(Err("panicked".to_owned())),
+            _ => Ok(Err(format!("what it gave is malformed: {}", String::from_utf8_lossy(&text)))),
         }
     }
 
@@ -140,11 +182,10 @@ impl Drop for Worker {
 pub(super) struct Started {
     pub(super) child: Child,
     pub(super) socket: UnixStream,
-    pub(super) calls: StreamWriter<BufWriter<UnixStream>>,
-    pub(super) results: StreamReader<BufReader<UnixStream>>,
+    pub(super) memory: Memory,
+    pub(super) calls: BufWriter<UnixStream>,
+    pub(super) results: BufReader<UnixStream>,
     pub(super) printed: File,
-    /// The columns that it is called with.
-    pub(super) schema: SchemaRef,
 }
 
 /// Starts `program`, and has it load a library.
@@ -154,16 +195,16 @@ pub(super) fn start(
     declaration: &Declaration,
     settings: &Settings,
 ) -> Result<Started, String> {
-    let (mut child, socket, printed) = spawn(program).map_err(|error| format!("no worker can be started: {error}"))?;
-    let schema = argument_schema(declaration);
+    let Spawned { mut child, socket, memory, printed } =
+        spawn(program).map_err(|error| format!("no worker can be started: {error}"))?;
     let start = Start {
         library: library.to_owned(),
         declaration: declaration.clone(),
         memory_bytes_max: settings.memory_limit_bytes,
         network: settings.network,
     };
-    match greet(&socket, &start, &schema) {
-        Ok((calls, results)) => Ok(Started { child, socket, calls, results, printed, schema }),
+    match greet(&socket, &start) {
+        Ok((calls, results)) => Ok(Started { child, socket, memory, calls, results, printed }),
         Err(Greeting::Refused(why)) => {
             end(&mut child);
             Err(format!("its library does not load: {why}"))
@@ -179,46 +220,52 @@ pub(super) fn start(
 
 enum Greeting {
     Refused(String),
-    Failed(ArrowError),
+    Failed(io::Error),
 }
 
-impl<E: Into<ArrowError>> From<E> for Greeting {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
+impl From<io::Error> for Greeting {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
     }
 }
 
-type Streams = (StreamWriter<BufWriter<UnixStream>>, StreamReader<BufReader<UnixStream>>);
+type Both = (BufWriter<UnixStream>, BufReader<UnixStream>);
 
-fn greet(socket: &UnixStream, start: &Start, schema: &SchemaRef) -> Result<Streams, Greeting> {
+fn greet(socket: &UnixStream, start: &Start) -> Result<Both, Greeting> {
     socket.set_read_timeout(Some(START_LIMIT))?;
     socket.set_write_timeout(Some(START_LIMIT))?;
     let mut output = BufWriter::new(socket.try_clone()?);
     let start = serde_json::to_vec(start).map_err(io::Error::other)?;
     write_text(&mut output, &start)?;
-    let mut calls = StreamWriter::try_new(output, schema)?;
-    calls.get_mut().flush()?;
+    output.flush()?;
     let mut input = BufReader::new(socket.try_clone()?);
     let mut kind = [0];
     input.read_exact(&mut kind)?;
     if kind[0] != BATCH {
         return Err(Greeting::Refused(String::from_utf8_lossy(&read_text(&mut input)?).into_owned()));
     }
-    Ok((calls, StreamReader::try_new(input, None)?))
+    Ok((output, input))
 }
 
-fn spawn(program: &[&OsStr]) -> io::Result<(Child, UnixStream, File)> {
+struct Spawned {
+    child: Child,
+    socket: UnixStream,
+    memory: Memory,
+    printed: File,
+}
+
+fn spawn(program: &[&OsStr]) -> io::Result<Spawned> {
     let (name, arguments) = program.split_first().ok_or(io::ErrorKind::NotFound)?;
     let (ours, theirs) = UnixStream::pair()?;
-    let printed = tempfile::tempfile()?;
+    let (memory, printed) = (memory_file()?, tempfile::tempfile()?);
     let mut command = Command::new(name);
     command.args(arguments).stdin(Stdio::from(OwnedFd::from(theirs)));
-    command.stdout(Stdio::from(printed.try_clone()?)).stderr(Stdio::from(printed.try_clone()?));
+    command.stdout(Stdio::from(memory.try_clone()?)).stderr(Stdio::from(printed.try_clone()?));
     // What a function gives depends on its arguments alone; and the host's secrets are none of its business.
     command.env_clear();
     // Ctrl-C in the terminal is for the host, which finishes what it has begun.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    Ok((command.spawn()?, ours, printed))
+    Ok(Spawned { child: command.spawn()?, socket: ours, memory: Memory::new(memory), printed })
 }
 
 /// Ends it; how it ended if it did so by itself.
@@ -227,6 +274,10 @@ pub(super) fn end(child: &mut Child) -> Option<ExitStatus> {
     let killed = child.kill();
     let status = child.wait().ok()?;
     (killed.is_err() || status.signal() != Some(libc::SIGKILL)).then_some(status)
+}
+
+fn not_asked_for(what: &str) -> ArrowError {
+    ArrowError::InvalidArgumentError(format!("it is {what}"))
 }
 
 fn is_time_out(error: &ArrowError) -> bool {

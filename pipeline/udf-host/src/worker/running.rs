@@ -3,6 +3,7 @@
 use super::process::{PRINTED_BYTES_MAX, Started, end, start, status_text, tail};
 use super::{BATCH, BLOCKED, LOST, read_text};
 use crate::declaration::Declaration;
+use crate::library::argument_schema;
 use crate::settings::Settings;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{SchemaRef, UInt64Type};
@@ -51,8 +52,13 @@ impl Running {
         settings: &Settings,
         hear: impl Fn(Said) + Send + 'static,
     ) -> Result<Self, String> {
-        let Started { child, socket, calls, results, printed, schema } =
-            start(program, library, declaration, settings)?;
+        let Started { child, socket, calls, results, printed, .. } = start(program, library, declaration, settings)?;
+        let schema = argument_schema(declaration);
+        let streams = StreamWriter::try_new(calls, &schema).and_then(|mut calls| {
+            calls.get_mut().flush()?;
+            Ok((calls, StreamReader::try_new(results, None)?))
+        });
+        let (calls, results) = streams.map_err(|error| format!("a worker does not start: {error}"))?;
         let limits = socket.set_read_timeout(None).and_then(|()| socket.set_write_timeout(Some(READS_WITHIN)));
         let child = Arc::new(Mutex::new(child));
         let ending = Arc::clone(&child);

@@ -1,25 +1,22 @@
 //! The worker's side.
 
+use super::memory::{Layout, Memory};
 use super::serve_async::serve_async;
 use super::{BATCH, MALFORMED, PANICKED, Start, read_text, write_text};
 use crate::declaration::{Declaration, Kind};
-use crate::library::{Fault, Library, result_schema};
-use crate::raw::{Confinement, RawAsyncLibrary, confine, take_standard_input};
-use arrow::array::RecordBatch;
-use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::StreamWriter;
+use crate::library::{Fault, Library, argument_schema};
+use crate::raw::{Confinement, RawAsyncLibrary, Streams, confine, take_standard_streams};
 use std::error::Error;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::parent_id;
 use std::process::{ExitCode, exit};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a worker looks whether its host is still there, while a call does not come back.
 const HOST_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
-/// What a worker process does until its host is gone. Standard input is the socket to it.
+/// What a worker process does until its host is gone. Standard input is the socket to it, standard output the memory that both have.
 #[must_use]
 pub fn serve_worker() -> ExitCode {
     match serve() {
@@ -34,7 +31,8 @@ pub fn serve_worker() -> ExitCode {
 
 fn serve() -> Result<(), Box<dyn Error>> {
     let host = parent_id();
-    let socket = UnixStream::from(take_standard_input()?);
+    let Streams { socket, memory } = take_standard_streams()?;
+    let socket = UnixStream::from(socket);
     let mut input = BufReader::new(socket.try_clone()?);
     let mut output = BufWriter::new(socket);
     let start: Start = serde_json::from_slice(&read_text(&mut input)?)?;
@@ -54,7 +52,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
         };
     }
     match confined.and_then(|()| Library::load(&start.library, declaration)) {
-        Ok(library) => serve_calls(&library, declaration, input, output),
+        Ok(library) => serve_calls(&library, declaration, Memory::new(memory), input, output),
         Err(why) => refuse(&mut output, &why),
     }
 }
@@ -65,37 +63,37 @@ fn refuse(output: &mut impl Write, why: &str) -> Result<(), Box<dyn Error>> {
     Ok(output.flush()?)
 }
 
-/// Says that the library is loaded; what comes now are batches.
-pub(super) fn results<W: Write>(mut output: W, declaration: &Declaration) -> Result<StreamWriter<W>, Box<dyn Error>> {
-    output.write_all(&[BATCH])?;
-    let mut results = StreamWriter::try_new(output, &result_schema(declaration))?;
-    results.get_mut().flush()?;
-    Ok(results)
-}
-
 fn serve_calls(
     library: &Library,
     declaration: &Declaration,
-    input: impl Read,
-    output: impl Write,
+    mut memory: Memory,
+    mut input: impl Read,
+    mut output: impl Write,
 ) -> Result<(), Box<dyn Error>> {
-    let mut results = results(output, declaration)?;
-    let schema = result_schema(declaration);
-    for batch in StreamReader::try_new(input, None)? {
-        match library.call(batch?.columns()) {
+    output.write_all(&[BATCH])?;
+    output.flush()?;
+    let schema = argument_schema(declaration);
+    loop {
+        let given = match read_text(&mut input) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            given => given?,
+        };
+        let given = Layout::from_bytes(&given).ok_or("its host does not say what it is given")?;
+        let columns = memory.take(&given, schema.fields().iter().map(|field| field.data_type()))?;
+        let result = library.call(&columns);
+        drop(columns);
+        match result {
             Ok(column) => {
-                results.get_mut().write_all(&[BATCH])?;
-                results.write(&RecordBatch::try_new(Arc::clone(&schema), vec![column])?)?;
+                let answer = memory.answer(&column, given.slot())?;
+                output.write_all(&[BATCH])?;
+                write_text(&mut output, &answer.to_bytes())?;
             }
-            Err(Fault::Panicked) => {
-                results.get_mut().write_all(&[PANICKED])?;
-            }
+            Err(Fault::Panicked) => output.write_all(&[PANICKED])?,
             Err(Fault::Malformed(why)) => {
-                results.get_mut().write_all(&[MALFORMED])?;
-                write_text(results.get_mut(), why.as_bytes())?;
+                output.write_all(&[MALFORMED])?;
+                write_text(&mut output, why.as_bytes())?;
             }
         }
-        results.get_mut().flush()?;
+        output.flush()?;
     }
-    Ok(())
 }

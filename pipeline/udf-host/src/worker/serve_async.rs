@@ -1,6 +1,5 @@
 //! The worker's side of an async function: rows go in and results come out, each at its own time.
 
-use super::serve::results;
 use super::{BATCH, BLOCKED, LOST, write_text};
 use crate::declaration::{AsyncOptions, Declaration};
 use crate::library::result_schema;
@@ -36,9 +35,13 @@ pub(super) fn serve_async(
     declaration: &Declaration,
     options: AsyncOptions,
     input: impl Read + Send + 'static,
-    output: impl Write,
+    mut output: impl Write,
 ) -> Result<(), Box<dyn Error>> {
-    let results = results(output, declaration)?;
+    output.write_all(&[BATCH])?;
+    output.flush()?;
+    let schema = result_schema(declaration);
+    let mut results = StreamWriter::try_new(output, &schema)?;
+    results.get_mut().flush()?;
     let (sender, batches) = sync_channel(BATCHES_AHEAD);
     std::thread::Builder::new().name("rows".to_owned()).spawn(move || {
         let read = StreamReader::try_new(input, None);
@@ -56,7 +59,7 @@ pub(super) fn serve_async(
     let serving = Serving {
         library,
         declaration,
-        schema: result_schema(declaration),
+        schema,
         watched,
         runtime: RawRuntime::start(library),
         results,
