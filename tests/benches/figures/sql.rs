@@ -92,7 +92,7 @@ const SHAPES: [Shape; 9] = [
     Shape {
         name: "windowed join, 1 s, 10k keys",
         rows: 2_000_000,
-        is_final: false,
+        is_final: true,
         retracts: false,
         sql: "SELECT a.few, a.n, b.most
               FROM (SELECT w.start AS start, few, n FROM (SELECT tumble(INTERVAL '1 second') AS w, few, count(*) AS n FROM events GROUP BY w, few)) AS a

@@ -47,6 +47,9 @@ pub use expiry::tick;
 use panes::Panes;
 use std::collections::BTreeSet;
 
+/// Keys of so many groups are in the processor's cache from one column to the next.
+const DECODED_AT_ONCE: usize = 4096;
+
 /// Groups rows by key and aggregates each group.
 pub(crate) struct AggregateOperator {
     // Configuration.
@@ -267,18 +270,19 @@ impl AggregateOperator {
         let mut closed = self.results(due.clone())?;
         let refused_groups = self.refused(std::mem::take(&mut closed.failed))?;
         let changes = self.given(closed, 1)?;
-        for group in due {
+        for &group in &due {
             self.set_aside(group, Some(panes));
             self.weights[group as usize] = 0;
-            self.free(group);
+            self.forget(group);
         }
+        self.groups.release_all(&due);
         Ok(Step { late: judged.late, refused_groups, ..on_time(changes) })
     }
 
     /// The group id of each row.
     fn intern(&mut self, input: &ChangeBatch) -> Result<Vec<u32>, OperatorError> {
         let encoded = self.keys.encode(input.rows()).map_err(|error| self.output.arrow(error))?;
-        let groups: Vec<u32> = (0..input.len()).map(|row| self.groups.intern(encoded.row(row))).collect();
+        let groups = self.groups.intern_all((0..input.len()).map(|row| encoded.row(row)));
         if self.keyless && !self.begun {
             self.groups.intern(&[]);
         }
@@ -390,12 +394,17 @@ impl AggregateOperator {
     }
 
     fn free(&mut self, group: u32) {
+        self.forget(group);
+        self.groups.release(group);
+    }
+
+    /// Makes room for another group; its id is still its own.
+    fn forget(&mut self, group: u32) {
         let had_left = self.copies.released(group, &self.groups);
         self.unsaved.gone(group, &self.groups, had_left);
         for accumulator in &mut self.accumulators {
             accumulator.clear(group);
         }
-        self.groups.release(group);
     }
 
     fn results(&self, mut groups: Vec<u32>) -> Result<Results, OperatorError> {
@@ -417,7 +426,17 @@ impl AggregateOperator {
     }
 
     fn key_columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, OperatorError> {
-        self.keys.decode(groups.iter().map(|&group| self.groups.key(group))).map_err(|error| self.output.arrow(error))
+        let decode = |groups: &[u32]| self.keys.decode(groups.iter().map(|&group| self.groups.key(group)));
+        let columns = if groups.len() <= DECODED_AT_ONCE {
+            decode(groups)
+        } else {
+            let parts: Result<Vec<_>, _> = groups.chunks(DECODED_AT_ONCE).map(decode).collect();
+            parts.and_then(|parts| {
+                let column = |index: usize| parts.iter().map(|part| part[index].as_ref()).collect::<Vec<_>>();
+                (0..parts[0].len()).map(|index| concat(&column(index))).collect()
+            })
+        };
+        columns.map_err(|error| self.output.arrow(error))
     }
 
     /// For each touched group, its old row as a delete and its new one as an insert, unless they are equal.

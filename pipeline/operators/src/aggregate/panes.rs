@@ -14,7 +14,7 @@ use crate::output::Output;
 use crate::times::{ends, nanoseconds, windows};
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::error::ArrowError;
-use chalk_event::{EventTime, Watermark, hash_key};
+use chalk_event::{EventTime, Watermark};
 use chalk_graph::CloseWindows;
 use std::collections::BTreeMap;
 
@@ -88,14 +88,17 @@ impl Panes {
     /// Takes out the panes that a watermark closes, in order of their ends; those of one end in the order of their keys'
     /// hashes, which is the same after a restart and for any number of shards.
     pub(crate) fn due(&mut self, after: Watermark, keys: &Interner) -> Vec<u32> {
-        let mut due = Vec::new();
+        let mut due: Vec<u32> = Vec::new();
         let Some(watermark) = after.time() else { return due };
         while let Some(first) = self.open.first_entry()
             && is_closed(*first.key(), self.close.lateness, watermark)
         {
-            let mut groups = first.remove();
-            groups.sort_by_cached_key(|&group| (hash_key(keys.key(group)), Box::<[u8]>::from(keys.key(group))));
-            due.extend(groups);
+            let mut groups: Vec<(u64, u32)> =
+                first.remove().into_iter().map(|group| (keys.hash(group), group)).collect();
+            groups.sort_unstable_by(|one, other| {
+                one.0.cmp(&other.0).then_with(|| keys.key(one.1).cmp(keys.key(other.1)))
+            });
+            due.extend(groups.into_iter().map(|(_, group)| group));
         }
         due
     }
