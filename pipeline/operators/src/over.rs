@@ -16,7 +16,7 @@ mod tests;
 
 use crate::output::{Output, on_time};
 use crate::partitions::{Ordered, Partitions};
-use crate::refused::is_of_a_row;
+use crate::refused::{is_of_a_row, message_of};
 use crate::state::SavedState;
 use crate::{Operator, OperatorError, RefusedGroup, Spill, Step, StepTime};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -77,7 +77,7 @@ impl OverOperator {
                 Ok(column) => columns.push(column),
                 Err(error) if is_of_a_row(&error) => {
                     let keys = batch.slice(0, 1).project(&self.partition).map_err(arrow)?;
-                    return Ok(Computed::Refused(RefusedGroup { keys, message: error.strip_backtrace() }));
+                    return Ok(Computed::Refused(RefusedGroup { keys, message: message_of(&error) }));
                 }
                 Err(error) => return Err(self.output.expression(&error)),
             }

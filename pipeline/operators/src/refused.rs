@@ -56,7 +56,7 @@ fn find(
     }
     let rows = part.len();
     if rows <= 1 {
-        refused.push(RefusedRow { row: first, message: failed.strip_backtrace() });
+        refused.push(RefusedRow { row: first, message: message_of(&failed) });
         return Ok(());
     }
     for (start, length) in [(0, rows / 2), (rows / 2, rows - rows / 2)] {
@@ -66,6 +66,17 @@ fn find(
         }
     }
     Ok(())
+}
+
+/// What is said of a row or a group that an error is about: what failed says itself what it is, and needs no kind before it.
+pub(crate) fn message_of(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::Execution(text) => {
+            text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default().to_owned()
+        }
+        DataFusionError::ArrowError(error, _) => error.to_string(),
+        _ => error.strip_backtrace(),
+    }
 }
 
 /// Whether an error is about the values of a row, or of a group. All others are about the plan or the machine, and another row would fail the

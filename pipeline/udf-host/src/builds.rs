@@ -7,11 +7,10 @@ use chalk_catalog::FunctionIdentity;
 use chalk_event::CommitSeq;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// A build, with its library's name for errors.
+/// A build.
 #[derive(Debug)]
 pub(crate) struct Build {
     pub(crate) identity: FunctionIdentity,
-    pub(crate) library: String,
     /// Or why it cannot be called.
     pub(crate) caller: Result<Caller, String>,
 }
@@ -86,7 +85,7 @@ mod tests {
 
     fn build(hash: &str) -> Build {
         let identity = FunctionIdentity { name: "f".to_owned(), content_hash: hash.to_owned() };
-        Build { identity, library: String::new(), caller: Err(String::new()) }
+        Build { identity, caller: Err(String::new()) }
     }
 
     fn current(builds: &Builds) -> String {

@@ -190,7 +190,7 @@ impl Loaded {
                      start in another data directory",
                     folder.path.join(".chalk").display()
                 );
-                Ok(Build { identity, library: "not there".to_owned(), caller: Err(why) })
+                Ok(Build { identity, caller: Err(why) })
             }
         }
     }
@@ -230,7 +230,7 @@ fn build(
     let shown = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let caller = Caller::new(&identity, library, declaration, settings, program.to_vec(), timeline.cloned());
     match caller {
-        Ok(caller) => Ok(Build { identity, library: shown, caller: Ok(caller) }),
+        Ok(caller) => Ok(Build { identity, caller: Ok(caller) }),
         Err(error) => Err(LoadError::Library { name: identity.name, library: shown, error }),
     }
 }
@@ -250,7 +250,7 @@ impl Called {
             return Err(DataFusionError::External(format!("function '{name}' can only be planned with").into()));
         };
         build.call(columns).map_err(|error| {
-            let message = format!("function '{name}' ({}): {error}", build.library);
+            let message = format!("function '{name}' ({}): {error}", build.identity);
             match error {
                 CallError::Rows(_) => exec_datafusion_err!("{message}"),
                 CallError::Function(_) => DataFusionError::External(message.into()),

@@ -1,7 +1,7 @@
 //! Any other function of DataFusion, recomputed over the arguments that a group has.
 
 use super::accumulator::{Accumulator, AccumulatorError, CallRows};
-use crate::refused::is_of_a_row;
+use crate::refused::{is_of_a_row, message_of};
 use crate::row_codec::RowCodec;
 use crate::row_set::{RowSet, RowSets};
 use crate::state::{NotSavedState, StateReader, put_rows};
@@ -78,7 +78,7 @@ impl Accumulator for Recompute {
             match self.evaluate_one(self.values.get(group as usize)) {
                 Ok(result) => results.push(result),
                 Err(AccumulatorError::Function(error)) if is_of_a_row(&error) => {
-                    failed.push((group, error.strip_backtrace()));
+                    failed.push((group, message_of(&error)));
                 }
                 Err(error) => return Err(error),
             }
