@@ -1,8 +1,6 @@
 -- The Nexmark benchmark: an auction site, and what is asked of it (q0.sql to q22.sql).
 --
 --   chalk run sql/nexmark
---
--- Not here: q12, whose windows are of processing time, which decides no result here; and q13, a lookup join with a table outside.
 
 CREATE TABLE nexmark WITH (connector = 'nexmark', event_rate = '10000', runtime = '1');
 

@@ -137,6 +137,9 @@ pub(super) const LAST_ERA: &str = "$ERA";
 /// So many tables have rows that are never taken back.
 const APPENDED: usize = 2;
 
+/// Added before rounding: what differs in its last bits only is not to lie on both sides of a half, and data by chance has halves.
+const ASIDE: &str = "0.00000013";
+
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
@@ -703,10 +706,16 @@ impl Grammar<'_> {
                 1 => ("bit_or", format!("bit_or({})", self.expression(columns, Type::Int, 1)), Type::Int),
                 _ => ("bit_xor", format!("bit_xor({})", self.expression(columns, Type::Int, 1)), Type::Int),
             },
-            19 => ("stddev", format!("round(stddev({}), 6)", self.expression(columns, Type::Float, 1)), Type::Inexact),
-            20 => {
-                ("var_pop", format!("round(var_pop({}), 6)", self.expression(columns, Type::Float, 1)), Type::Inexact)
-            }
+            19 => (
+                "stddev",
+                format!("round(stddev({}) + {ASIDE}, 6)", self.expression(columns, Type::Float, 1)),
+                Type::Inexact,
+            ),
+            20 => (
+                "var_pop",
+                format!("round(var_pop({}) + {ASIDE}, 6)", self.expression(columns, Type::Float, 1)),
+                Type::Inexact,
+            ),
             21 => ("sum(DISTINCT)", format!("sum(DISTINCT {})", self.expression(columns, Type::Int, 0)), Type::Int),
             22 => {
                 ("array_agg", format!("array_sort(array_agg({}))", self.expression(columns, Type::Int, 0)), Type::Ints)
@@ -714,8 +723,8 @@ impl Grammar<'_> {
             _ => {
                 let (a, b) = (self.expression(columns, Type::Float, 0), self.expression(columns, Type::Float, 0));
                 match self.chance.once_in(2) {
-                    true => ("covar_samp", format!("round(covar_samp({a}, {b}), 6)"), Type::Inexact),
-                    false => ("corr", format!("round(corr({a}, {b}), 6)"), Type::Inexact),
+                    true => ("covar_samp", format!("round(covar_samp({a}, {b}) + {ASIDE}, 6)"), Type::Inexact),
+                    false => ("corr", format!("round(corr({a}, {b}) + {ASIDE}, 6)"), Type::Inexact),
                 }
             }
         };
