@@ -53,6 +53,16 @@ pub(crate) fn seconds(nanos: i64) -> f64 {
 
 struct Line<'a>(&'a Node);
 
+/// An expression in one line: of a long one, such as a list of constants, the beginning.
+fn short(expression: &impl fmt::Display) -> String {
+    const CHARS_MAX: usize = 300;
+    let text = expression.to_string();
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text,
+    }
+}
+
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |columns: &[usize]| columns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -68,10 +78,10 @@ impl fmt::Display for Line<'_> {
                 }
             }
             NodeKind::Project(expressions) => {
-                let shown: Vec<String> = expressions.iter().map(ToString::to_string).collect();
+                let shown: Vec<String> = expressions.iter().map(short).collect();
                 write!(f, "project {}", shown.join(", "))
             }
-            NodeKind::Filter(predicate) => write!(f, "filter {predicate}"),
+            NodeKind::Filter(predicate) => write!(f, "filter {}", short(predicate)),
             NodeKind::Unnest(unnest) => write!(f, "unnest column {}", unnest.list),
             NodeKind::Session(session) => {
                 let gap = session.gap / 1_000_000_000;
@@ -82,7 +92,7 @@ impl fmt::Display for Line<'_> {
                 }
             }
             NodeKind::Aggregate(aggregate) => {
-                let calls: Vec<&str> = aggregate.calls.iter().map(|call| call.display.as_str()).collect();
+                let calls: Vec<String> = aggregate.calls.iter().map(|call| short(&call.display)).collect();
                 write!(f, "aggregate {} by columns [{}]", calls.join(", "), names(&aggregate.keys))?;
                 match &aggregate.close {
                     Some(close) => write!(f, ", each pane once, {} s after its end", close.lateness / 1_000_000_000),
