@@ -1,6 +1,8 @@
 //! The planner's session, and the functions that are ours.
 
+use crate::cast_names::CastNames;
 use crate::{optimiser, scalar, windows};
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub fn session(functions: &Functions, partitions: usize) -> SessionContext {
     options.optimizer.enable_leaf_expression_pushdown = false;
     let state = optimiser::trusted(SessionContext::new_with_config(config).state());
     let mut context = SessionContext::new_with_state(state);
+    context.register_expr_planner(Arc::new(CastNames)).expect("a new session takes every planner");
     datafusion_functions_json::register_all(&mut context).expect("a new session takes every function");
     scalar::functions().into_iter().for_each(|function| context.register_udf(function));
     windows::functions().into_iter().for_each(|function| context.register_udf(function));

@@ -38,11 +38,10 @@ use std::sync::Arc;
 
 /// What is refused by name and the optimiser can make of what the grammar does not have, and what the batch engine
 /// plans wrongly or not at all.
-const REFUSED: [&str; 4] = [
+const REFUSED: [&str; 3] = [
     "outer joins with more than equalities are not supported",
     "the batch engine: SanityCheckPlan",
     "the batch engine: aggregate_statistics",
-    "Schema contains duplicate unqualified field name",
 ];
 
 /// Queries that share a story.

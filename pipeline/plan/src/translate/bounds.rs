@@ -146,7 +146,9 @@ pub(super) fn has_time(graph: &Graph, node: NodeId) -> bool {
 pub(super) fn is_empty(graph: &Graph, node: NodeId) -> bool {
     let node = graph.node(node);
     match &node.kind {
-        NodeKind::Source(_) | NodeKind::Aggregate(_) => false,
+        NodeKind::Source(_) => false,
+        // Without keys there is one group, which is always there.
+        NodeKind::Aggregate(aggregate) if aggregate.keys.is_empty() => false,
         _ => node.inputs.iter().all(|&input| is_empty(graph, input)),
     }
 }
