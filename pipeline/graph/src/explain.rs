@@ -1,6 +1,7 @@
 //! A graph as text.
 
 use crate::node::{CloseJoin, Graph, JoinBound, JoinMode, Node, NodeId, NodeKind, SinkTarget};
+use crate::options::Partitioning;
 use crate::stage::Stage;
 use std::fmt;
 
@@ -118,7 +119,13 @@ impl fmt::Display for Line<'_> {
                 SinkTarget::View(name) => write!(f, "view {name}"),
                 SinkTarget::Topic(name) => write!(f, "append to topic {name}"),
                 SinkTarget::File(options) => write!(f, "write file {}", options.path.display()),
-                SinkTarget::Directory(options) => write!(f, "write files in {}", options.path.display()),
+                SinkTarget::Directory(options) => {
+                    write!(f, "write files in {}", options.path.display())?;
+                    let Partitioning { time_pattern, fields } = &options.partitioning;
+                    let names = time_pattern.iter().cloned().chain(fields.iter().map(|field| format!("{field}=…")));
+                    let folders: Vec<String> = names.collect();
+                    if folders.is_empty() { Ok(()) } else { write!(f, ", in folders {}", folders.join("/")) }
+                }
                 SinkTarget::Fluvio(options) => write!(f, "write Fluvio topic {}", options.topic),
                 SinkTarget::Stdout => f.write_str("print"),
                 SinkTarget::Blackhole => f.write_str("drop"),

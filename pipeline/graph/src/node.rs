@@ -427,6 +427,8 @@ pub struct Encoding {
     /// Columns that no two rows have alike at a time: a delete and an insert that are alike in them are one change of a row. Empty when
     /// that is not known.
     pub key: Vec<usize>,
+    /// The column that says which folder a row goes to, which is the last and is not written.
+    pub folder: Option<usize>,
 }
 
 /// A place for rows outside the graph.

@@ -15,6 +15,7 @@
 mod distinct_on;
 mod error;
 mod event_time;
+mod folders;
 mod functions;
 mod json_path;
 mod lookups;
