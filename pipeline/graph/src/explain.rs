@@ -94,6 +94,7 @@ impl fmt::Display for Line<'_> {
                 write!(f, "{:?} join on [{}] = [{}]", join.kind, names(&join.left_keys), names(&join.right_keys))?;
                 match &join.mode {
                     JoinMode::Live => Ok(()),
+                    JoinMode::Forgetting => f.write_str(", each pair once"),
                     JoinMode::Lookup => f.write_str(", with what the right side has at the left row's commit"),
                     JoinMode::Closing(CloseJoin { bound: JoinBound::Window { .. }, .. }) => {
                         f.write_str(", each window once")
@@ -106,6 +107,7 @@ impl fmt::Display for Line<'_> {
                     }
                 }
             }
+            NodeKind::Forget(_) => f.write_str("forget old rows"),
             NodeKind::Rank(rank) => {
                 let functions: Vec<String> = rank.functions.iter().map(ToString::to_string).collect();
                 write!(f, "{} over partitions by [{}]", functions.join(", "), names(&rank.partition))

@@ -56,6 +56,8 @@ pub enum NodeKind {
     Aggregate(Aggregate),
     /// Joins its two inputs.
     Join(Join),
+    /// Takes back rows that are old.
+    Forget(Forget),
     /// Ranks the rows of each partition.
     Rank(Rank),
     /// Computes other functions over the ordered rows of each partition.
@@ -192,6 +194,13 @@ pub enum AggregateFunction {
     Recompute(Arc<AggregateFunctionExpr>),
 }
 
+/// Gives the rows of an append-only input, and takes each back some time later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forget {
+    /// How long a row is kept after it came, by the time of commits in nanoseconds.
+    pub kept: i64,
+}
+
 /// Which windows there are. All are half-open, `[start, end)`; durations are in nanoseconds and positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowKind {
@@ -297,6 +306,8 @@ pub enum JoinMode {
     Live,
     /// Both sides are append-only, and rows are let go of once the watermark tells that no other can meet them: each row is given once.
     Closing(CloseJoin),
+    /// While neither is forgotten: what a side takes back has become old, and changes nothing that was given. Inner joins alone.
+    Forgetting,
     /// A left row, which is never taken back, meets what the right side has at the row's commit, and is not changed by what comes later.
     Lookup,
 }

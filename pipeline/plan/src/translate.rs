@@ -1,6 +1,7 @@
 //! An optimised logical plan to nodes.
 
 mod bounds;
+mod forget;
 mod grouping;
 mod joins;
 mod lookup;
@@ -97,7 +98,8 @@ impl Translator {
         ttl: Option<i64>,
         state: &SessionState,
     ) -> Planned {
-        Query { translator: self, name, closing, ttl, state, count: 0, most: None, may_look_up: false }.plan(plan)
+        Query { translator: self, name, closing, ttl, state, count: 0, most: None, may_look_up: false, forgetting: HashMap::new() }
+            .plan(plan)
     }
 }
 
@@ -113,6 +115,8 @@ pub(crate) struct Query<'a> {
     most: Option<Most>,
     /// Whether what is planned is the right side of a join that looks it up.
     may_look_up: bool,
+    /// Nodes whose rows are forgotten, with the node that does it.
+    forgetting: HashMap<NodeId, NodeId>,
 }
 
 /// Columns of a node's input, of which expressions that are no plain columns are added behind the input's own.
@@ -132,6 +136,7 @@ impl Query<'_> {
             NodeKind::Session(_) => "session",
             NodeKind::Aggregate(_) => "aggregate",
             NodeKind::Join(_) => "join",
+            NodeKind::Forget(_) => "forget",
             NodeKind::Rank(_) => "rank",
             NodeKind::Over(_) => "over",
             NodeKind::Union => "union",
@@ -523,13 +528,14 @@ impl Query<'_> {
         if let Some((close, rest)) = self.closing_join(join, left, right)? {
             return self.join_once(join, kind, left, right, schema, (close, rest));
         }
+        let (left, right, mode) = self.forgetting_join(kind, left, right);
         match &join.filter {
             Some(filter) if kind != JoinKind::Inner => self.join_with_more(join, kind, filter, left, right, schema),
             Some(filter) => {
-                let pairs = self.equi_join(join, kind, left, right, schema, JoinMode::Live)?;
+                let pairs = self.equi_join(join, kind, left, right, schema, mode)?;
                 self.filter(pairs, filter, &join.schema)
             }
-            None => self.equi_join(join, kind, left, right, schema, JoinMode::Live),
+            None => self.equi_join(join, kind, left, right, schema, mode),
         }
     }
 
@@ -601,7 +607,7 @@ impl Query<'_> {
         let both_append_only = self.append_only(left.node) && self.append_only(right.node);
         let append_only = match mode {
             JoinMode::Live => both_append_only && matches!(kind, JoinKind::Inner | JoinKind::LeftSemi),
-            JoinMode::Closing(_) | JoinMode::Lookup => true,
+            JoinMode::Forgetting | JoinMode::Closing(_) | JoinMode::Lookup => true,
         };
         let one_sided = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
         let (left_all, right_all) = (self.schema(left.node), self.schema(right.node));
@@ -767,6 +773,8 @@ impl Query<'_> {
         let by_window = partition.iter().any(|&column| window_of(from.field(column)).is_some());
         let whole = by_window && self.translator.whole.contains(&input);
         let partition = partition.to_vec();
+        let input = if whole { input } else { self.forgetting(input) };
+        let most = most.filter(|_| self.append_only(input));
         let kind = match functions {
             Some(functions) => NodeKind::Rank(graph::Rank { partition, order, functions, whole, most }),
             None => {

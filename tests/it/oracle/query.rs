@@ -7,7 +7,7 @@ use super::chance::Chance;
 use std::collections::BTreeSet;
 
 /// Everything that the grammar can use; the oracle fails when a run of some length has not used one of them.
-pub(super) const CONSTRUCTS: [&str; 118] = [
+pub(super) const CONSTRUCTS: [&str; 121] = [
     "aggregate of aggregates",
     "aggregate without keys",
     "approx_distinct",
@@ -121,6 +121,9 @@ pub(super) const CONSTRUCTS: [&str; 118] = [
     "UNION",
     "unnest",
     "updating_ttl under a join",
+    "updating_ttl of rows that are joined once",
+    "updating_ttl of rows that are joined",
+    "updating_ttl of rows that are ranked",
     "updating_ttl under an aggregate",
     "updating_ttl",
     "VALUES",
@@ -248,7 +251,10 @@ impl Grammar<'_> {
     /// Groups that are forgotten when nothing has come for them: what is left is of the last era.
     fn forgetful(mut self) -> Query {
         self.uses("updating_ttl");
-        let make = self.chance.below(4);
+        let make = self.chance.below(7);
+        if let Some(query) = self.forgetful_rows(make) {
+            return Query { used: self.used, ..query };
+        }
         let side = |grammar: &mut Self| {
             let table = grammar.table(0);
             let key = *grammar.chance.pick(&["k", "b", "n", "n % 2"]);
@@ -280,6 +286,48 @@ impl Grammar<'_> {
             _ => {}
         }
         Query { streaming: of(0), batch: of(1), used: self.used, ..Query::default() }
+    }
+
+    /// Rows that are forgotten: what is left of views is of the last era, and pairs that are written once are of rows of one.
+    fn forgetful_rows(&mut self, make: usize) -> Option<Query> {
+        let condition = |grammar: &mut Self, table: usize| {
+            let table = grammar.table(table);
+            grammar.bool(&table.columns, 1)
+        };
+        let last = format!("_era = {LAST_ERA}");
+        match make {
+            4 => {
+                self.uses("updating_ttl of rows that are ranked");
+                let (partition, condition) = (*self.chance.pick(&["k", "b", "n % 2"]), condition(self, 0));
+                let of = |and: &str| {
+                    format!(
+                        "SELECT id, k, n, row_number() OVER (PARTITION BY {partition} ORDER BY n DESC, id) AS place FROM t0 WHERE ({condition}){and}"
+                    )
+                };
+                Some(Query { streaming: of(""), batch: of(&format!(" AND {last}")), ..Query::default() })
+            }
+            5 => {
+                self.uses("updating_ttl of rows that are joined");
+                let conditions = [condition(self, 0), condition(self, 1)];
+                let kind = *self.chance.pick(&["JOIN", "LEFT JOIN", "FULL JOIN"]);
+                let of = |and: &str| {
+                    let side = |table: usize| format!("(SELECT id, k, n FROM t{table} WHERE ({}){and})", conditions[table]);
+                    format!("SELECT l.id, l.n, r.id AS other FROM {} l {kind} {} r ON l.k = r.k", side(0), side(1))
+                };
+                Some(Query { streaming: of(""), batch: of(&format!(" AND {last}")), ..Query::default() })
+            }
+            6 => {
+                self.uses("updating_ttl of rows that are joined once");
+                let conditions = [condition(self, 0), condition(self, 1)];
+                let of = |era: &str, and: &str| {
+                    let side = |table: usize| format!("(SELECT id, k, n{era} FROM t{table} WHERE {})", conditions[table]);
+                    format!("SELECT l.id, l.n, r.id AS other FROM {} l JOIN {} r ON l.k = r.k{and}", side(0), side(1))
+                };
+                let (streaming, batch) = (of("", ""), of(", _era", " AND l._era = r._era"));
+                Some(Query { streaming, batch, is_final: true, ..Query::default() })
+            }
+            _ => None,
+        }
     }
 
     /// How long after their end panes are open, in seconds.
