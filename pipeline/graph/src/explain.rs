@@ -73,7 +73,8 @@ impl fmt::Display for Line<'_> {
                 write!(f, "project {}", shown.join(", "))
             }
             NodeKind::Filter(predicate) => write!(f, "filter {predicate}"),
-            NodeKind::Unnest(unnest) => write!(f, "unnest column {}", unnest.list),
+            NodeKind::Unnest(unnest) if unnest.lists.len() > 1 => write!(f, "unnest columns {}", names(&unnest.lists)),
+            NodeKind::Unnest(unnest) => write!(f, "unnest column {}", names(&unnest.lists)),
             NodeKind::Session(session) => {
                 let gap = session.gap / 1_000_000_000;
                 write!(f, "session {gap} s of column {} by columns [{}]", session.time, names(&session.keys))?;

@@ -48,7 +48,7 @@ pub enum NodeKind {
     Project(Vec<Arc<dyn PhysicalExpr>>),
     /// Keeps the rows for which the expression is true.
     Filter(Arc<dyn PhysicalExpr>),
-    /// One row per element of a list column.
+    /// One row per element of list columns.
     Unnest(Unnest),
     /// Gives each row the session that it is in.
     Session(Session),
@@ -132,13 +132,14 @@ pub struct SourceColumns {
     pub schema: SchemaRef,
 }
 
-/// Unnests one list column; rows whose list is NULL or empty give no row.
+/// Unnests list columns side by side: a row gives as many rows as its longest list has elements, and NULL where another one has ended. Rows
+/// whose lists are all NULL or empty give no row.
 #[derive(Clone, Debug)]
 pub struct Unnest {
-    /// Which input column each output column is; the list's own position gives its elements.
+    /// Which input column each output column is; a list's own position gives its elements.
     pub output: Vec<usize>,
-    /// The input's list column.
-    pub list: usize,
+    /// The input's list columns.
+    pub lists: Vec<usize>,
 }
 
 /// Groups rows by key columns and aggregates them.

@@ -27,6 +27,7 @@ mod recorded;
 mod refused;
 mod relation;
 mod scalar;
+mod set_operations;
 mod simplify;
 mod statement;
 mod table;

@@ -10,6 +10,7 @@ use crate::placed::placed;
 use crate::recorded::RecordedFunctions;
 use crate::refused;
 use crate::relation::Relation;
+use crate::set_operations;
 use crate::simplify::simplified;
 use crate::statement::{Statement, StatementKind, parse};
 use crate::table::{PlannedTable, TopicSchemas};
@@ -185,7 +186,7 @@ pub async fn batch_plan(context: &SessionContext, sql: &str) -> DataFusionResult
 /// # Errors
 /// When there is no such column, or more than one.
 pub fn with_event_time(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    event_time::resolve(plan)
+    event_time::resolve(set_operations::counted(plan)?)
 }
 
 /// What leaves the graph has plain texts, whatever was convenient inside.
@@ -467,7 +468,7 @@ impl Planner {
         })?;
         check_scalar_subqueries(&plan)?;
         check_lookups(&plan, lookups)?;
-        self.translator.recorded.with_versions(event_time::resolve(distinct_on::ranked(plan)?)?)
+        self.translator.recorded.with_versions(with_event_time(distinct_on::ranked(plan)?)?)
     }
 
     /// Helps with a misspelt table.

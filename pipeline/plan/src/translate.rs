@@ -6,6 +6,7 @@ mod grouping;
 mod joins;
 mod lookup;
 mod top;
+mod unnest;
 mod values;
 
 use crate::error::{Location, Mistake, location_of};
@@ -26,7 +27,7 @@ use datafusion::logical_expr::builder::build_join_schema;
 use datafusion::logical_expr::expr::{AggregateFunction as AggregateExpr, NullTreatment, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, SortExpr, TableScan, Union, Unnest, Window,
+    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, SortExpr, TableScan, Union, Window,
 };
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::{Column, lit};
@@ -801,45 +802,6 @@ impl Query<'_> {
         let inputs: Vec<NodeId> = union.inputs.iter().map(|input| self.plan(input)).collect::<Result<_, _>>()?;
         let append_only = inputs.iter().all(|&input| self.append_only(input));
         Ok(self.add(NodeKind::Union, inputs, Arc::clone(union.schema.inner()), append_only))
-    }
-
-    fn unnest(&mut self, unnest: &Unnest) -> Planned {
-        let input = self.plan(&unnest.input)?;
-        let ([(list, unnested)], []) = (unnest.list_type_columns.as_slice(), unnest.struct_type_columns.as_slice())
-        else {
-            return Err(Mistake::new("UNNEST of one list at a time is supported")
-                .hint("unnest a second one in an outer query; a struct's fields are struct.field"));
-        };
-        if unnest.dependency_indices.iter().filter(|from| *from == list).count() > 1 {
-            return Err(Mistake::new("UNNEST of one list to more than one depth is not supported in a pipeline")
-                .hint("unnest it in a subquery, and what comes out in an outer query"));
-        }
-        let append_only = self.append_only(input);
-        let mut node = input;
-        // Lists of lists, but for the innermost.
-        for _ in 1..unnested.depth {
-            let from = self.schema(node);
-            let fields = from.fields().iter().enumerate().map(|(index, field)| match field.data_type() {
-                DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
-                    if index == *list =>
-                {
-                    Arc::new(item.as_ref().clone().with_name(field.name()))
-                }
-                _ => Arc::clone(field),
-            });
-            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-            let kind = NodeKind::Unnest(graph::Unnest { output: (0..from.fields().len()).collect(), list: *list });
-            node = self.add(kind, vec![node], schema, append_only);
-        }
-        let output = unnest.dependency_indices.clone();
-        let windows = window_of(self.schema(node).field(*list));
-        let fields = unnest.schema.inner().fields().iter().zip(&output).map(|(field, &from)| match windows {
-            Some(kind) if from == *list => Arc::new(window_field(field.as_ref().clone(), kind)),
-            _ => Arc::clone(field),
-        });
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let kind = NodeKind::Unnest(graph::Unnest { output, list: *list });
-        Ok(self.add(kind, vec![node], schema, append_only))
     }
 }
 

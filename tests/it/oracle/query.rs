@@ -7,7 +7,7 @@ use super::chance::Chance;
 use std::collections::BTreeSet;
 
 /// Everything that the grammar can use; the oracle fails when a run of some length has not used one of them.
-pub(super) const CONSTRUCTS: [&str; 121] = [
+pub(super) const CONSTRUCTS: [&str; 124] = [
     "aggregate of aggregates",
     "aggregate without keys",
     "approx_distinct",
@@ -36,6 +36,7 @@ pub(super) const CONSTRUCTS: [&str; 121] = [
     "debezium source",
     "dense_rank",
     "DISTINCT",
+    "EXCEPT ALL",
     "EXCEPT",
     "EXISTS",
     "FILTER",
@@ -64,6 +65,7 @@ pub(super) const CONSTRUCTS: [&str; 121] = [
     "IN",
     "inner join with more than equalities",
     "inner join",
+    "INTERSECT ALL",
     "INTERSECT",
     "interval arithmetic",
     "IS DISTINCT FROM",
@@ -107,6 +109,7 @@ pub(super) const CONSTRUCTS: [&str; 121] = [
     "running sum",
     "self join",
     "session",
+    "several unnests",
     "stddev",
     "string_agg(… ORDER BY)",
     "subquery as a value",
@@ -1024,7 +1027,7 @@ impl Grammar<'_> {
     fn set_operation(&mut self, depth: usize) -> Relation {
         let (left, right) = (self.input(depth), self.input(depth));
         let (construct, operation) =
-            *self.chance.pick(&[("INTERSECT", "INTERSECT"), ("EXCEPT", "EXCEPT"), ("UNION", "UNION")]);
+            *self.chance.pick(&["INTERSECT", "EXCEPT", "UNION", "INTERSECT ALL", "EXCEPT ALL"].map(|word| (word, word)));
         self.uses(construct);
         let types: Vec<Type> =
             left.columns.iter().map(|column| column.data).filter(|data| groupable(*data)).take(2).collect();
@@ -1156,8 +1159,16 @@ impl Grammar<'_> {
                 format!("[{a}, {b}, 1]")
             }
         };
-        let sql = format!("(SELECT {shown}, unnest({values}) AS {element} FROM {} AS e)", input.sql);
+        let mut unnested = format!("unnest({values}) AS {element}");
         columns.push(Column { name: element, data: Type::Int });
+        if self.chance.once_in(3) {
+            self.uses("several unnests");
+            let (number, beside) = (self.expression(&input.columns, Type::Int, 1), self.fresh("c"));
+            let condition = self.bool(&input.columns, 0);
+            unnested.push_str(&format!(", unnest(CASE WHEN {condition} THEN [{number}, 2] END) AS {beside}"));
+            columns.push(Column { name: beside, data: Type::Int });
+        }
+        let sql = format!("(SELECT {shown}, {unnested} FROM {} AS e)", input.sql);
         Relation { sql, columns, event_time: false, updating: input.updating }
     }
 
