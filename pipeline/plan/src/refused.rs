@@ -99,10 +99,8 @@ impl Visitor for Refusing {
 /// Columns of both sides are matched by their order.
 fn set_operations(body: &SetExpr) -> Verdict {
     let SetExpr::SetOperation { left, op, set_quantifier, right } = body else { return ControlFlow::Continue(()) };
-    let by_name = matches!(
-        set_quantifier,
-        SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName
-    );
+    let by_name =
+        matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName);
     if by_name && *op != SetOperator::Union {
         return refuse(&format!("{op} BY NAME"), body);
     }

@@ -26,9 +26,7 @@ use datafusion::functions::core::expr_fn::r#struct;
 use datafusion::logical_expr::builder::build_join_schema;
 use datafusion::logical_expr::expr::{AggregateFunction as AggregateExpr, NullTreatment, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, SortExpr, TableScan, Union, Window,
-};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Join, LogicalPlan, SortExpr, TableScan, Union, Window};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::window::WindowExpr;
@@ -99,8 +97,18 @@ impl Translator {
         ttl: Option<i64>,
         state: &SessionState,
     ) -> Planned {
-        Query { translator: self, name, closing, ttl, state, count: 0, most: None, may_look_up: false, forgetting: HashMap::new() }
-            .plan(plan)
+        Query {
+            translator: self,
+            name,
+            closing,
+            ttl,
+            state,
+            count: 0,
+            most: None,
+            may_look_up: false,
+            forgetting: HashMap::new(),
+        }
+        .plan(plan)
     }
 }
 
@@ -155,7 +163,10 @@ impl Query<'_> {
                 matches!(close.bound, JoinBound::Window { .. })
             }
             NodeKind::Join(graph::Join { mode: JoinMode::Lookup, .. }) => inputs.iter().take(1).all(whole),
-            NodeKind::Project(_) | NodeKind::Filter(_) | NodeKind::Unnest(_) => inputs.iter().all(whole),
+            NodeKind::Project(expressions) => {
+                inputs.iter().all(|input| whole(input) && !makes_windows(expressions, &self.schema(*input)))
+            }
+            NodeKind::Filter(_) | NodeKind::Unnest(_) => inputs.iter().all(whole),
             NodeKind::Rank(rank) => rank.whole,
             NodeKind::Over(over) => over.whole,
             _ => false,
@@ -825,6 +836,15 @@ fn rank_function(function: &WindowFunction) -> Option<RankFunction> {
         "dense_rank" => Some(RankFunction::DenseRank),
         _ => None,
     }
+}
+
+/// Whether some of these are windows that the rows were not in before: those come in more than one step.
+fn makes_windows(expressions: &[Arc<dyn PhysicalExpr>], over: &Schema) -> bool {
+    let is_new = |expression: &Arc<dyn PhysicalExpr>| !expression.is::<Column>();
+    let has_windows = |expression: &Arc<dyn PhysicalExpr>| {
+        expression.return_field(over).is_ok_and(|field| window_of(&field).is_some())
+    };
+    expressions.iter().any(|expression| is_new(expression) && has_windows(expression))
 }
 
 /// The name of a column, cast or not.

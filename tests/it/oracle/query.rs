@@ -7,7 +7,7 @@ use super::chance::Chance;
 use std::collections::BTreeSet;
 
 /// Everything that the grammar can use; the oracle fails when a run of some length has not used one of them.
-pub(super) const CONSTRUCTS: [&str; 124] = [
+pub(super) const CONSTRUCTS: [&str; 125] = [
     "aggregate of aggregates",
     "aggregate without keys",
     "approx_distinct",
@@ -52,6 +52,7 @@ pub(super) const CONSTRUCTS: [&str; 124] = [
     "final session with lateness",
     "final session",
     "final tumble",
+    "final windows of windows' times",
     "final windows over windows",
     "first_value() OVER",
     "first_value(… ORDER BY)",
@@ -314,7 +315,8 @@ impl Grammar<'_> {
                 let conditions = [condition(self, 0), condition(self, 1)];
                 let kind = *self.chance.pick(&["JOIN", "LEFT JOIN", "FULL JOIN"]);
                 let of = |and: &str| {
-                    let side = |table: usize| format!("(SELECT id, k, n FROM t{table} WHERE ({}){and})", conditions[table]);
+                    let side =
+                        |table: usize| format!("(SELECT id, k, n FROM t{table} WHERE ({}){and})", conditions[table]);
                     format!("SELECT l.id, l.n, r.id AS other FROM {} l {kind} {} r ON l.k = r.k", side(0), side(1))
                 };
                 Some(Query { streaming: of(""), batch: of(&format!(" AND {last}")), ..Query::default() })
@@ -323,7 +325,8 @@ impl Grammar<'_> {
                 self.uses("updating_ttl of rows that are joined once");
                 let conditions = [condition(self, 0), condition(self, 1)];
                 let of = |era: &str, and: &str| {
-                    let side = |table: usize| format!("(SELECT id, k, n{era} FROM t{table} WHERE {})", conditions[table]);
+                    let side =
+                        |table: usize| format!("(SELECT id, k, n{era} FROM t{table} WHERE {})", conditions[table]);
                     format!("SELECT l.id, l.n, r.id AS other FROM {} l JOIN {} r ON l.k = r.k{and}", side(0), side(1))
                 };
                 let (streaming, batch) = (of("", ""), of(", _era", " AND l._era = r._era"));
@@ -489,15 +492,17 @@ impl Grammar<'_> {
             calls.push(("sum(id)".to_owned(), self.fresh("a")));
         }
         let over_windows = self.chance.once_in(3);
-        let mut columns = vec!["w['start'] AS ws".to_owned(), "w['end'] AS we".to_owned()];
+        let other = if over_windows && self.chance.once_in(2) { Some(self.wider_window()) } else { None };
+        let name = if other.is_some() { "big" } else { "w" };
+        let mut columns = vec![format!("{name}['start'] AS ws"), format!("{name}['end'] AS we")];
         let mut again = String::new();
         if over_windows {
-            self.uses("final windows over windows");
+            self.uses(if other.is_some() { "final windows of windows' times" } else { "final windows over windows" });
             let call = if is_session { calls.len() - 1 } else { self.chance.below(calls.len()) };
             let call = &calls[call].1;
             let of = if is_session { "max" } else { "count" };
             columns.push(format!("count(*) AS panes, {of}({call}) AS of_panes"));
-            again.push_str(" GROUP BY w");
+            again.push_str(&format!(" GROUP BY {name}"));
         } else {
             columns.extend(keys.iter().chain(&calls).map(|(_, name)| name.clone()));
         }
@@ -512,10 +517,12 @@ impl Grammar<'_> {
         let condition = filter.as_ref().map_or(String::new(), |filter| format!(" WHERE {filter}"));
         let columns = columns.join(", ");
         let lateness = self.lateness();
-        let streaming = format!(
-            "SELECT {columns} FROM (SELECT {window} AS w{inner} FROM {} AS t{condition} GROUP BY w{group}{having}) AS o{again}",
-            table.sql
-        );
+        let over = |inner: String| match &other {
+            Some(other) => format!("SELECT {columns} FROM (SELECT *, {other} AS big FROM ({inner}) AS o) AS p{again}"),
+            None => format!("SELECT {columns} FROM ({inner}) AS o{again}"),
+        };
+        let streaming =
+            over(format!("SELECT {window} AS w{inner} FROM {} AS t{condition} GROUP BY w{group}{having}", table.sql));
         if is_session {
             if lateness > 0 {
                 self.uses("final session with lateness");
@@ -532,11 +539,11 @@ impl Grammar<'_> {
                 ..Query::default()
             };
         }
-        let batch = format!(
-            "SELECT {columns} FROM (SELECT w{inner} FROM (SELECT *, {window} AS w FROM {} AS t{condition}) AS i \
-             WHERE w['end'] IS NOT NULL AND (_before IS NULL OR w['end'] + INTERVAL '{lateness} seconds' > _before) GROUP BY w{group}{having}) AS o{again}",
+        let batch = over(format!(
+            "SELECT w{inner} FROM (SELECT *, {window} AS w FROM {} AS t{condition}) AS i \
+             WHERE w['end'] IS NOT NULL AND (_before IS NULL OR w['end'] + INTERVAL '{lateness} seconds' > _before) GROUP BY w{group}{having}",
             table.sql
-        );
+        ));
         self.uses("late rows counted");
         let late = format!(
             "SELECT count(*) AS late FROM (SELECT *, {window} AS w FROM {} AS t{condition}) AS i \
@@ -545,6 +552,16 @@ impl Grammar<'_> {
         );
         let (batch, closed_by, late) = (closed(&batch), vec![number], Some(late));
         Query { streaming, batch, is_final: true, closed_by, lateness, late, used: self.used, ..Query::default() }
+    }
+
+    /// A window over the times of other windows.
+    fn wider_window(&mut self) -> String {
+        let windows = [
+            "tumble(INTERVAL '90 seconds')",
+            "tumble(INTERVAL '7 seconds')",
+            "hop(INTERVAL '30 seconds', INTERVAL '50 seconds')",
+        ];
+        (*self.chance.pick(&windows)).to_owned()
     }
 
     /// A kind of window, and a call of it.
@@ -1026,8 +1043,9 @@ impl Grammar<'_> {
 
     fn set_operation(&mut self, depth: usize) -> Relation {
         let (left, right) = (self.input(depth), self.input(depth));
-        let (construct, operation) =
-            *self.chance.pick(&["INTERSECT", "EXCEPT", "UNION", "INTERSECT ALL", "EXCEPT ALL"].map(|word| (word, word)));
+        let (construct, operation) = *self
+            .chance
+            .pick(&["INTERSECT", "EXCEPT", "UNION", "INTERSECT ALL", "EXCEPT ALL"].map(|word| (word, word)));
         self.uses(construct);
         let types: Vec<Type> =
             left.columns.iter().map(|column| column.data).filter(|data| groupable(*data)).take(2).collect();

@@ -21,7 +21,12 @@ impl Query<'_> {
 
     /// The sides of a join, whose rows are forgotten if that is wanted. Pairs of rows that are only ever added are not taken back where each row is
     /// to be given once.
-    pub(super) fn forgetting_join(&mut self, kind: JoinKind, left: NodeId, right: NodeId) -> (NodeId, NodeId, JoinMode) {
+    pub(super) fn forgetting_join(
+        &mut self,
+        kind: JoinKind,
+        left: NodeId,
+        right: NodeId,
+    ) -> (NodeId, NodeId, JoinMode) {
         let is_once = self.closing.is_some() && self.append_only(left) && self.append_only(right);
         let (left, right) = (self.forgetting(left), self.forgetting(right));
         let forgets = !(self.append_only(left) && self.append_only(right));

@@ -24,8 +24,10 @@ impl Query<'_> {
         match unnest.list_type_columns.as_slice() {
             [(list, unnested)] => node = self.unnest_to_innermost(node, *list, unnested),
             several if several.iter().any(|(_, unnested)| unnested.depth > 1) => {
-                return Err(Mistake::new("UNNEST of lists of lists beside another UNNEST is not supported in a pipeline")
-                    .hint("unnest the lists of lists in a subquery, and what comes out in an outer query"));
+                return Err(Mistake::new(
+                    "UNNEST of lists of lists beside another UNNEST is not supported in a pipeline",
+                )
+                .hint("unnest the lists of lists in a subquery, and what comes out in an outer query"));
             }
             _ => {}
         }
