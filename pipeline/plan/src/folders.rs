@@ -1,9 +1,9 @@
 //! Which folder of a `filesystem` sink a row goes to: a column more of what is inserted, that is not written.
 //!
 //! ```text
-//! partitioning.time_pattern = '%Y/%m/%d', partitioning.fields = [class, grade]
+//! partitioning.time_pattern = '%Y/%m/%d', partitioning.fields = [class, level]
 //!
-//! event time 2025-09-01T08:00:00Z, class 7b, grade 2   ──▶   2025/09/01/class=7b/grade=2
+//! event time 2025-09-01T08:00:00Z, class 7b, level 2   ──▶   2025/09/01/class=7b/level=2
 //! ```
 //!
 //! The order, and `name=value`, are Arroyo's and Hive's. What a path cannot have, or others take for something else in it, is written as

@@ -139,7 +139,7 @@ impl DirectorySink {
             // The first commit may not have come as far as its manifest.
             None => match last.entries(&*self.storage)? {
                 Some(entries) if files == last.files() && self.are_there(&entries)? => {
-                    self.manifest = Manifest::default()
+                    self.manifest = Manifest::default();
                 }
                 _ => return self.begin(),
             },

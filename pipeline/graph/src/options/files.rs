@@ -33,7 +33,7 @@ pub struct DirectoryOptions {
 }
 
 /// Which folder of the directory a row goes to: that of its event time, and in that one the folder of its columns' values, such as
-/// `2025/09/01/class=7b/grade=2`. Neither by default.
+/// `2025/09/01/class=7b/level=2`. Neither by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Partitioning {
     /// `partitioning.time_pattern`: such as `%Y/%m/%d/%H`, of the event time in UTC.
