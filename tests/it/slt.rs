@@ -17,6 +17,7 @@
 //! | `rows VIEW` | `----` and the rows of a view as lines of JSON, sorted |
 //! | `printed` | `----` and the lines that queries have written to the terminal since the last such block, sorted |
 //! | `file NAME` | `----` and what is in a file |
+//! | `files FOLDER` | `----` and the files of a folder and those in it, by name: of each what is in it. Hidden ones are left out |
 //! | `watermarks` | `----` and the watermark of each table |
 //!
 //! `CHALK_BLESS=1 cargo test --release --test it -- slt` writes down what happens now; review it like code.
@@ -172,11 +173,31 @@ impl Session {
                 let path = self.engine().folder.path().join(name);
                 Some(std::fs::read_to_string(path).unwrap_or_else(|error| format!("{error}\n")))
             }
+            ("files", [name]) => {
+                let mut shown = String::new();
+                show_files(&self.engine().folder.path().join(name), "", &mut shown);
+                Some(shown)
+            }
             ("watermarks", []) => {
                 let shown = self.engine().watermarks().into_iter().map(|(table, mark)| format!("{table} {mark}\n"));
                 Some(shown.collect())
             }
             _ => panic!("no block is '{head}'"),
+        }
+    }
+}
+
+/// Writes down what is in a folder's files, and in those of folders in it.
+fn show_files(folder: &std::path::Path, name: &str, shown: &mut String) {
+    let entries = std::fs::read_dir(folder.join(name)).expect("a folder").flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| !name.starts_with(['.', '_']));
+    names.sort();
+    for inner in names {
+        let inner = if name.is_empty() { inner } else { format!("{name}/{inner}") };
+        match std::fs::read_to_string(folder.join(&inner)) {
+            Ok(text) => write!(shown, "{inner}\n{text}").expect("strings can be written to"),
+            Err(_) => show_files(folder, &inner, shown),
         }
     }
 }

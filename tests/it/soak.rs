@@ -1,5 +1,5 @@
 //! Kills at random moments and at every named point, under load, and a checker that knows each event: nothing that was acknowledged is lost,
-//! nothing is there twice or out of order, and views, derived events, a file and a directory are what the events give.
+//! nothing is there twice or out of order, and views, derived events, a file and directories are what the events give.
 //!
 //! `CHALK_KILLS` says how often the server is killed (50), `CHALK_SEED` when and where (1).
 
@@ -70,7 +70,15 @@ CREATE TABLE filed (producer TEXT, sequence BIGINT, hash TEXT)
 WITH (connector = 'filesystem', path = 'filed', type = 'sink', format = 'json',
       'rolling_policy.file_size' = '20000', 'rolling_policy.inactivity' = '0 seconds');
 INSERT INTO filed SELECT producer, sequence, hash FROM ticks;
+
+CREATE TABLE foldered (producer TEXT, sequence BIGINT, hash TEXT)
+WITH (connector = 'filesystem', path = 'foldered', type = 'sink', format = 'json',
+      'rolling_policy.file_size' = '20000', 'rolling_policy.inactivity' = '0 seconds') PARTITIONED BY (producer);
+INSERT INTO foldered SELECT producer, sequence, hash FROM ticks;
 ";
+
+/// Directories that have all rows; the second has a folder for each producer.
+const DIRECTORIES: [&str; 2] = ["filed", "foldered"];
 
 fn setting(name: &str, default: u64) -> u64 {
     let text = std::env::var(name).ok();
@@ -180,41 +188,56 @@ fn json_rows(text: &str) -> impl Iterator<Item = Row> {
     })
 }
 
-/// What readers of the directory's names see.
-fn named(folder: &Folder) -> String {
-    let entries = std::fs::read_dir(folder.path("filed")).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.retain(|name| !name.starts_with(['.', '_']));
-    names.sort();
-    names.iter().map(|name| folder.read(&format!("filed/{name}"))).collect()
+/// The files in a folder and those in it.
+fn files_in(folder: &Folder, name: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder.path(name)).into_iter().flatten().flatten() {
+        let name = format!("{name}/{}", entry.file_name().to_str().expect("a name"));
+        match entry.file_type().expect("a file").is_dir() {
+            true => files.extend(files_in(folder, &name)),
+            false => files.push(name),
+        }
+    }
+    files
 }
 
-/// What readers of the directory's manifest see.
-fn manifested(folder: &Folder) -> String {
-    if !folder.path("filed/_manifest").exists() {
+/// What readers of a directory's names see.
+fn named(folder: &Folder, directory: &str) -> String {
+    let own_name = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut names = files_in(folder, directory);
+    names.retain(|name| !own_name(name).starts_with(['.', '_']));
+    names.sort_by_key(|name| own_name(name));
+    names.iter().map(|name| folder.read(name)).collect()
+}
+
+/// What readers of a directory's manifest see.
+fn manifested(folder: &Folder, directory: &str) -> String {
+    if !folder.path(directory).join("_manifest").exists() {
         return String::new();
     }
-    let manifest = folder.read("filed/_manifest");
+    let manifest = folder.read(&format!("{directory}/_manifest"));
     let value = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
     let parts = value(manifest.lines().next().expect("a line"))["parts"].as_u64().expect("a number");
-    let lists = (0..parts).map(|part| folder.read(&format!("filed/_manifest.{part:06}"))).chain([manifest]);
+    let lists = (0..parts).map(|part| folder.read(&format!("{directory}/_manifest.{part:06}"))).chain([manifest]);
     let mut seen = String::new();
     for list in lists {
         for line in list.lines().skip(1) {
             let file = value(line)["file"].as_str().expect("a name").to_owned();
-            seen.push_str(&folder.read(&format!("filed/{file}")));
+            seen.push_str(&folder.read(&format!("{directory}/{file}")));
         }
     }
     seen
 }
 
-/// What a dead server has left in its directory: rows once and in order, by names as by manifest.
-fn check_directory(folder: &Folder) {
-    let by_names = check_rows("the directory's names", json_rows(&named(folder)));
-    let by_manifest = check_rows("the directory's manifest", json_rows(&manifested(folder)));
-    let behind = by_names.iter().filter(|(producer, rows)| by_manifest.get(*producer) != Some(*rows)).count();
-    // The last file may have its name already, and no place in the manifest yet.
-    assert!(by_manifest.values().sum::<u64>() <= by_names.values().sum::<u64>(), "{behind} producers");
+/// What a dead server has left in its directories: rows once and in order, by names as by manifest.
+fn check_directories(folder: &Folder) {
+    for directory in DIRECTORIES {
+        let by_names = check_rows("a directory's names", json_rows(&named(folder, directory)));
+        let by_manifest = check_rows("a directory's manifest", json_rows(&manifested(folder, directory)));
+        let behind = by_names.iter().filter(|(producer, rows)| by_manifest.get(*producer) != Some(*rows)).count();
+        // The last files may have their names already, and no place in the manifest yet.
+        assert!(by_manifest.values().sum::<u64>() <= by_names.values().sum::<u64>(), "{directory}: {behind} producers");
+    }
 }
 
 /// Asks a server that has just been started about all that there is.
@@ -244,7 +267,7 @@ fn check_server(client: &Client, sent: &[Mutex<Sent>]) -> BTreeMap<String, u64> 
     ticks
 }
 
-/// The file and the directory come to have all rows; nothing else is ever in them.
+/// The file and the directories come to have all rows; nothing else is ever in them.
 fn check_sinks(folder: &Folder, ticks: &BTreeMap<String, u64>) {
     let began = Instant::now();
     let all: u64 = ticks.values().sum();
@@ -253,13 +276,13 @@ fn check_sinks(folder: &Folder, ticks: &BTreeMap<String, u64>) {
         let text = folder.read("listed.json");
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         let listed = check_rows("the file", json_rows(whole));
-        let filed = check_rows("the directory's names", json_rows(&named(folder)));
-        let manifested = check_rows("the directory's manifest", json_rows(&manifested(folder)));
-        if [&listed, &filed, &manifested].into_iter().all(|rows| rows == ticks) {
+        let filed = DIRECTORIES.map(|name| check_rows(name, json_rows(&named(folder, name))));
+        let manifested = DIRECTORIES.map(|name| check_rows(name, json_rows(&manifested(folder, name))));
+        if filed.iter().chain(&manifested).chain([&listed]).all(|rows| rows == ticks) {
             return;
         }
         let given = |rows: &BTreeMap<String, u64>| rows.values().sum::<u64>();
-        assert!(given(&listed) <= all && given(&filed) <= all, "more than there is");
+        assert!(filed.iter().chain([&listed]).all(|rows| given(rows) <= all), "more than there is");
         let status = "sinks that do not get all rows";
         assert!(began.elapsed() < PATIENCE, "{status}: {listed:?}, {filed:?}, {manifested:?} of {ticks:?}");
         std::thread::sleep(ASK_EVERY);
@@ -313,7 +336,7 @@ impl Soak {
             // It has ended before it served.
             Err(said) => check_end(end, &said),
         }
-        check_directory(&self.folder);
+        check_directories(&self.folder);
         // Now and then the machine has lost its checkpoints, and the next start takes a copy.
         if self.kills % 5 == 3 {
             std::fs::remove_dir_all(self.folder.path("data/checkpoints")).expect("checkpoints");
@@ -479,7 +502,7 @@ fn a_replay_leaves_sinks_alone() {
     }
     assert_eq!(folder.chalk(&["replay", "--data", "data", "--hash"]).code, Some(0));
     assert!(!folder.path("listed.json").exists());
-    assert_eq!(named(&folder), "");
+    assert_eq!(named(&folder, "filed"), "");
     // A run does: what was lost is given again.
     folder.chalk(&["run", "--data", "data", "--drain"]).check(0, "", "");
     let text = |found: Vec<(String, String)>| -> String {

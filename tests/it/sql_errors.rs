@@ -354,7 +354,7 @@ CREATE TABLE graded (tenant TEXT NOT NULL, occurred_at TIMESTAMP NOT NULL) WITH 
 CREATE MATERIALIZED VIEW weekly AS
 SELECT tumble(INTERVAL '7 days') AS week, count(*) AS marks FROM graded GROUP BY week;",
         "
-error: tumble: no column here is event time; the table needs WATERMARK FOR, and a subquery or view must select that column
+error: tumble: no column here is event time; the table needs WATERMARK FOR, and a subquery or view must select that column, or the window that it is grouped by
  --> mine.sql:2:1
   |
 2 | CREATE MATERIALIZED VIEW weekly AS

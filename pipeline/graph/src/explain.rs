@@ -1,6 +1,7 @@
 //! A graph as text.
 
 use crate::node::{CloseJoin, Graph, JoinBound, JoinMode, Node, NodeId, NodeKind, SinkTarget};
+use crate::options::Partitioning;
 use crate::stage::Stage;
 use std::fmt;
 
@@ -82,7 +83,8 @@ impl fmt::Display for Line<'_> {
                 write!(f, "project {}", shown.join(", "))
             }
             NodeKind::Filter(predicate) => write!(f, "filter {}", short(predicate)),
-            NodeKind::Unnest(unnest) => write!(f, "unnest column {}", unnest.list),
+            NodeKind::Unnest(unnest) if unnest.lists.len() > 1 => write!(f, "unnest columns {}", names(&unnest.lists)),
+            NodeKind::Unnest(unnest) => write!(f, "unnest column {}", names(&unnest.lists)),
             NodeKind::Session(session) => {
                 let gap = session.gap / 1_000_000_000;
                 write!(f, "session {gap} s of column {} by columns [{}]", session.time, names(&session.keys))?;
@@ -103,6 +105,7 @@ impl fmt::Display for Line<'_> {
                 write!(f, "{:?} join on [{}] = [{}]", join.kind, names(&join.left_keys), names(&join.right_keys))?;
                 match &join.mode {
                     JoinMode::Live => Ok(()),
+                    JoinMode::Forgetting => f.write_str(", each pair once"),
                     JoinMode::Lookup => f.write_str(", with what the right side has at the left row's commit"),
                     JoinMode::Closing(CloseJoin { bound: JoinBound::Window { .. }, .. }) => {
                         f.write_str(", each window once")
@@ -115,6 +118,7 @@ impl fmt::Display for Line<'_> {
                     }
                 }
             }
+            NodeKind::Forget(_) => f.write_str("forget old rows"),
             NodeKind::Rank(rank) => {
                 let functions: Vec<String> = rank.functions.iter().map(ToString::to_string).collect();
                 write!(f, "{} over partitions by [{}]", functions.join(", "), names(&rank.partition))
@@ -128,7 +132,13 @@ impl fmt::Display for Line<'_> {
                 SinkTarget::View(name) => write!(f, "view {name}"),
                 SinkTarget::Topic(name) => write!(f, "append to topic {name}"),
                 SinkTarget::File(options) => write!(f, "write file {}", options.path.display()),
-                SinkTarget::Directory(options) => write!(f, "write files in {}", options.path.display()),
+                SinkTarget::Directory(options) => {
+                    write!(f, "write files in {}", options.path.display())?;
+                    let Partitioning { time_pattern, fields } = &options.partitioning;
+                    let names = time_pattern.iter().cloned().chain(fields.iter().map(|field| format!("{field}=…")));
+                    let folders: Vec<String> = names.collect();
+                    if folders.is_empty() { Ok(()) } else { write!(f, ", in folders {}", folders.join("/")) }
+                }
                 SinkTarget::Fluvio(options) => write!(f, "write Fluvio topic {}", options.topic),
                 SinkTarget::Stdout => f.write_str("print"),
                 SinkTarget::Blackhole => f.write_str("drop"),

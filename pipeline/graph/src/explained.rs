@@ -100,6 +100,10 @@ fn kept(graph: &Graph, node: &Node) -> Vec<String> {
         NodeKind::Join(_) => {
             vec![format!("each left row {}", until_retracted(0)), format!("each right row {}", until_retracted(1))]
         }
+        NodeKind::Forget(forget) => {
+            let kept = seconds(forget.kept);
+            vec![format!("each row, for {kept} s of commits after it came; then it is retracted")]
+        }
         NodeKind::Rank(crate::Rank { whole: true, .. }) | NodeKind::Over(crate::Over { whole: true, .. }) => Vec::new(),
         NodeKind::Rank(crate::Rank { most: Some(most), functions, .. }) => {
             let function = functions.get(most.function).map(ToString::to_string).unwrap_or_default();
@@ -175,6 +179,7 @@ fn sharded(graph: &Graph, node: &Node) -> Option<String> {
         NodeKind::Session(session) => Some(by(&session.keys, 0)),
         NodeKind::Aggregate(aggregate) => Some(by(&aggregate.keys, 0)),
         NodeKind::Join(join) => Some(by(&join.left_keys, 0)),
+        NodeKind::Forget(_) => Some("sharded by all columns".to_owned()),
         NodeKind::Rank(rank) => Some(by(&rank.partition, 0)),
         NodeKind::Over(over) => Some(by(&over.partition, 0)),
         _ => None,

@@ -14,7 +14,7 @@ mod stage;
 pub use explained::Explained;
 pub use misspelt::did_you_mean;
 pub use node::{
-    Aggregate, AggregateCall, AggregateFunction, CloseJoin, CloseSessions, CloseWindows, Encoding, Graph, Join,
+    Aggregate, AggregateCall, AggregateFunction, CloseJoin, CloseSessions, CloseWindows, Encoding, Forget, Graph, Join,
     JoinBound, JoinKind, JoinMode, Most, Node, NodeId, NodeKind, Over, Rank, RankFunction, RecordedSource, Session,
     Sink, SinkTarget, SortColumn, Source, SourceColumns, Unnest, WindowKind,
 };

@@ -48,7 +48,7 @@ pub enum NodeKind {
     Project(Vec<Arc<dyn PhysicalExpr>>),
     /// Keeps the rows for which the expression is true.
     Filter(Arc<dyn PhysicalExpr>),
-    /// One row per element of a list column.
+    /// One row per element of list columns.
     Unnest(Unnest),
     /// Gives each row the session that it is in.
     Session(Session),
@@ -56,6 +56,8 @@ pub enum NodeKind {
     Aggregate(Aggregate),
     /// Joins its two inputs.
     Join(Join),
+    /// Takes back rows that are old.
+    Forget(Forget),
     /// Ranks the rows of each partition.
     Rank(Rank),
     /// Computes other functions over the ordered rows of each partition.
@@ -130,13 +132,14 @@ pub struct SourceColumns {
     pub schema: SchemaRef,
 }
 
-/// Unnests one list column; rows whose list is NULL or empty give no row.
+/// Unnests list columns side by side: a row gives as many rows as its longest list has elements, and NULL where another one has ended. Rows
+/// whose lists are all NULL or empty give no row.
 #[derive(Clone, Debug)]
 pub struct Unnest {
-    /// Which input column each output column is; the list's own position gives its elements.
+    /// Which input column each output column is; a list's own position gives its elements.
     pub output: Vec<usize>,
-    /// The input's list column.
-    pub list: usize,
+    /// The input's list columns.
+    pub lists: Vec<usize>,
 }
 
 /// Groups rows by key columns and aggregates them.
@@ -190,6 +193,13 @@ pub enum AggregateFunction {
     Max,
     /// Any other of DataFusion's, recomputed over the kept multiset of its arguments.
     Recompute(Arc<AggregateFunctionExpr>),
+}
+
+/// Gives the rows of an append-only input, and takes each back some time later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forget {
+    /// How long a row is kept after it came, by the time of commits in nanoseconds.
+    pub kept: i64,
 }
 
 /// Which windows there are. All are half-open, `[start, end)`; durations are in nanoseconds and positive.
@@ -297,6 +307,8 @@ pub enum JoinMode {
     Live,
     /// Both sides are append-only, and rows are let go of once the watermark tells that no other can meet them: each row is given once.
     Closing(CloseJoin),
+    /// While neither is forgotten: what a side takes back has become old, and changes nothing that was given. Inner joins alone.
+    Forgetting,
     /// A left row, which is never taken back, meets what the right side has at the row's commit, and is not changed by what comes later.
     Lookup,
 }
@@ -427,6 +439,8 @@ pub struct Encoding {
     /// Columns that no two rows have alike at a time: a delete and an insert that are alike in them are one change of a row. Empty when
     /// that is not known.
     pub key: Vec<usize>,
+    /// The column that says which folder a row goes to, which is the last and is not written.
+    pub folder: Option<usize>,
 }
 
 /// A place for rows outside the graph.

@@ -2,6 +2,7 @@
 
 use crate::aggregate::AggregateOperator;
 use crate::filter::FilterOperator;
+use crate::forget::ForgetOperator;
 use crate::join::{ClosingJoinOperator, JoinOperator, LookupOperator};
 use crate::output::Output;
 use crate::over::OverOperator;
@@ -38,6 +39,7 @@ pub fn operator(node: &Node, input_schemas: &[SchemaRef]) -> Result<Box<dyn Oper
         NodeKind::Session(session) => Box::new(SessionOperator::new(session, input(0)?, output.clone())?),
         NodeKind::Aggregate(aggregate) => Box::new(AggregateOperator::new(aggregate, input(0)?, output.clone())?),
         NodeKind::Join(join) => join_operator(join, input(0)?, input(1)?, &output)?,
+        NodeKind::Forget(forget) => Box::new(ForgetOperator::new(forget, input(0)?, output.clone())?),
         NodeKind::Rank(rank) => Box::new(RankOperator::new(rank, input(0)?, output.clone())?),
         NodeKind::Over(over) => Box::new(OverOperator::new(over, input(0)?, output.clone())?),
         NodeKind::Source(_) | NodeKind::Sink(_) => {
@@ -54,7 +56,7 @@ fn join_operator(
 ) -> Result<Box<dyn Operator>, OperatorError> {
     let output = output.clone();
     Ok(match &join.mode {
-        JoinMode::Live => Box::new(JoinOperator::new(join, left, right, output)?),
+        JoinMode::Live | JoinMode::Forgetting => Box::new(JoinOperator::new(join, left, right, output)?),
         JoinMode::Closing(close) => Box::new(ClosingJoinOperator::new(join, close, left, right, output)?),
         JoinMode::Lookup => Box::new(LookupOperator::new(join, left, right, output)?),
     })
@@ -75,6 +77,7 @@ pub fn key_columns(node: &Node) -> Option<Vec<Vec<usize>>> {
         NodeKind::Session(session) => Some(vec![session.keys.clone()]),
         NodeKind::Aggregate(aggregate) => Some(vec![aggregate.keys.clone()]),
         NodeKind::Join(join) => Some(vec![join.left_keys.clone(), join.right_keys.clone()]),
+        NodeKind::Forget(_) => Some(vec![(0..node.schema.fields().len()).collect()]),
         NodeKind::Rank(rank) => Some(vec![rank.partition.clone()]),
         NodeKind::Over(over) => Some(vec![over.partition.clone()]),
         NodeKind::Project(_)

@@ -31,6 +31,7 @@ mod build;
 mod copies;
 pub mod exchange;
 mod filter;
+mod forget;
 mod interner;
 mod join;
 mod operator;

@@ -7,6 +7,7 @@
 //! | project, filter, unnest, union | nothing | |
 //! | join, rank, functions over ordered rows | the sum of all changes that came in, by input port; of a lookup, the right ones alone | those changes, by the runner itself |
 //! | join that lets go of rows | rows by key | the keys that changed: [`Operator::save`] |
+//! | what forgets rows | when copies of each row came | the rows that changed: [`Operator::save`] |
 //! | session | the same; only those of open sessions when each is given once | those changes; or the keys that changed: [`Operator::save`] |
 //! | aggregate | accumulators by key | the groups that changed since the last save: [`Operator::save`] |
 //!
@@ -47,9 +48,10 @@ pub enum StateKind {
 pub fn state_kind(node: &Node) -> StateKind {
     match &node.kind {
         NodeKind::Session(session) if session.close.is_none() => StateKind::Inputs,
-        NodeKind::Aggregate(_) | NodeKind::Session(_) | NodeKind::Join(Join { mode: JoinMode::Closing(_), .. }) => {
-            StateKind::Groups
-        }
+        NodeKind::Aggregate(_)
+        | NodeKind::Session(_)
+        | NodeKind::Forget(_)
+        | NodeKind::Join(Join { mode: JoinMode::Closing(_), .. }) => StateKind::Groups,
         NodeKind::Rank(Rank { whole: true, .. }) | NodeKind::Over(Over { whole: true, .. }) => StateKind::Stateless,
         NodeKind::Join(_) | NodeKind::Rank(_) | NodeKind::Over(_) => StateKind::Inputs,
         NodeKind::Project(_)

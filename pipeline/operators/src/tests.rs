@@ -94,7 +94,7 @@ fn stateless_operators_keep_the_append_only_path() {
 #[test]
 fn unnest_gives_each_element_a_row() {
     check(
-        &node(NodeKind::Unnest(Unnest { output: vec![0, 1, 0], list: 1 }), "a:text item:int again:text"),
+        &node(NodeKind::Unnest(Unnest { output: vec![0, 1, 0], lists: vec![1] }), "a:text item:int again:text"),
         &["a:text items:ints"],
         "+ ann [1,2]
          + bob []

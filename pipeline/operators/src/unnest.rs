@@ -1,4 +1,4 @@
-//! One row per element of a list.
+//! One row per element of a list, or of several side by side.
 
 use crate::output::{Output, on_time};
 use crate::{Operator, OperatorError, Step, StepTime};
@@ -8,9 +8,10 @@ use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 use chalk_event::{ChangeBatch, Weights};
 use chalk_graph::Unnest;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Gives each element of a row's list a row of its own, with the row's weight.
+/// Gives each element of a row's lists a row of its own, with the row's weight.
 #[derive(Debug)]
 pub(crate) struct UnnestOperator {
     pub(crate) output: Output,
@@ -37,31 +38,39 @@ impl Operator for UnnestOperator {
 impl UnnestOperator {
     /// The output columns, and which input row each of their rows is of.
     fn columns(&self, input: &ChangeBatch) -> Result<(Vec<ArrayRef>, UInt32Array), ArrowError> {
-        let lists = as_large_list(input.rows().column(self.unnest.list))?;
-        let (mut rows, mut elements) = (Vec::new(), Vec::new());
-        for (row, bounds) in (0..).zip(lists.offsets().windows(2)) {
-            if lists.is_valid(row as usize) {
-                for element in bounds[0].unsigned_abs()..bounds[1].unsigned_abs() {
-                    rows.push(row);
-                    elements.push(element);
-                }
+        let lists = self.unnest.lists.iter().map(|&list| as_large_list(input.rows().column(list)));
+        let lists = lists.collect::<Result<Vec<_>, _>>()?;
+        let (mut rows, mut elements) = (Vec::new(), vec![Vec::new(); lists.len()]);
+        for (row, index) in (0..).zip(0..input.len()) {
+            let bounds: Vec<Range<u64>> = lists.iter().map(|list| elements_of(list, index)).collect();
+            let longest = bounds.iter().map(|bounds| bounds.end - bounds.start).max().unwrap_or(0);
+            rows.extend((0..longest).map(|_| row));
+            for (elements, bounds) in elements.iter_mut().zip(bounds) {
+                elements.extend((0..longest).map(|place| Some(bounds.start + place).filter(|at| *at < bounds.end)));
             }
         }
-        let (rows, elements) = (UInt32Array::from(rows), UInt64Array::from(elements));
+        let rows = UInt32Array::from(rows);
+        let elements: Vec<UInt64Array> = elements.into_iter().map(UInt64Array::from).collect();
         let columns = self
             .unnest
             .output
             .iter()
-            .map(|&column| {
-                if column == self.unnest.list {
-                    take(lists.values(), &elements, None)
-                } else {
-                    take(input.rows().column(column), &rows, None)
-                }
+            .map(|&column| match self.unnest.lists.iter().position(|&list| list == column) {
+                Some(list) => take(lists[list].values(), &elements[list], None),
+                None => take(input.rows().column(column), &rows, None),
             })
             .collect::<Result<Vec<_>, _>>()?;
         Ok((columns, rows))
     }
+}
+
+/// Which of a column's elements are a row's.
+fn elements_of(lists: &LargeListArray, row: usize) -> Range<u64> {
+    if lists.is_null(row) {
+        return 0..0;
+    }
+    let offsets = lists.offsets();
+    offsets[row].unsigned_abs()..offsets[row + 1].unsigned_abs()
 }
 
 /// Every kind of list as the widest one.

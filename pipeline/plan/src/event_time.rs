@@ -11,15 +11,20 @@
 //!   scan t                            ──▶      window session_window(at, gap) over (partition by k order by at)
 //!                                                scan t
 //! ```
+//!
+//! Where the input has no such column but windows, they are times, too: a row that is of a window happened when that ended, a nanosecond before, so
+//! that it is in those windows alone that the other's end does not go beyond.
 
 use crate::relation::is_event_time;
 use crate::scalar::ROW_TIME;
-use crate::windows::{HOP, SESSION, TUMBLE, hop_windows, session_window};
+use crate::windows::{HOP, SESSION, TUMBLE, hop_windows, is_window, session_window};
+use arrow::datatypes::{Field, IntervalMonthDayNano};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, Result, UnnestOptions, plan_err};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue, UnnestOptions, plan_err};
+use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunction};
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition,
+    Aggregate, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition, lit,
 };
 use std::sync::Arc;
 
@@ -57,9 +62,9 @@ fn add_event_time(expr: Expr, inputs: &[DFSchema]) -> Result<Transformed<Expr>> 
     let top_name = expr.schema_name().to_string();
     let changed = expr.transform_up(|expr| match expr {
         Expr::ScalarFunction(function) if durations(function.name()) == Some(function.args.len()) => {
-            let column = event_time_of(function.name(), inputs)?;
+            let time = event_time_of(function.name(), inputs)?;
             let mut args = function.args;
-            args.push(Expr::Column(column));
+            args.push(time);
             Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func: function.func, args })))
         }
         other => Ok(Transformed::no(other)),
@@ -68,19 +73,23 @@ fn add_event_time(expr: Expr, inputs: &[DFSchema]) -> Result<Transformed<Expr>> 
     Ok(changed.update_data(|expr| if expr.schema_name().to_string() == top_name { expr } else { expr.alias(top_name) }))
 }
 
-fn event_time_of(function: &str, inputs: &[DFSchema]) -> Result<Column> {
-    let marked: Vec<Column> = inputs
-        .iter()
-        .flat_map(|schema| schema.iter())
-        .filter(|(_, field)| is_event_time(field))
-        .map(|(qualifier, field)| Column::new(qualifier.cloned(), field.name()))
-        .collect();
-    match marked.as_slice() {
-        [column] => Ok(column.clone()),
-        [] => plan_err!(
-            "{function}: no column here is event time; the table needs WATERMARK FOR, and a subquery or view must select that column"
+/// The event time of a row: a column that is marked as that, or else the end of its window.
+fn event_time_of(function: &str, inputs: &[DFSchema]) -> Result<Expr> {
+    let columns = |is_meant: fn(&Field) -> bool| -> Vec<Column> {
+        let fields = inputs.iter().flat_map(|schema| schema.iter()).filter(|(_, field)| is_meant(field));
+        fields.map(|(qualifier, field)| Column::new(qualifier.cloned(), field.name())).collect()
+    };
+    let (times, windows) = (columns(is_event_time), columns(is_window));
+    match (times.as_slice(), windows.as_slice()) {
+        ([time], _) => Ok(Expr::Column(time.clone())),
+        ([], [window]) => {
+            let end = get_field(Expr::Column(window.clone()), "end");
+            Ok(end - lit(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(0, 0, 1)))))
+        }
+        ([], []) => plan_err!(
+            "{function}: no column here is event time; the table needs WATERMARK FOR, and a subquery or view must select that column, or the window that it is grouped by"
         ),
-        several => {
+        ([], several) | (several, _) => {
             let names: Vec<String> = several.iter().map(Column::flat_name).collect();
             plan_err!(
                 "{function}: which event time is meant? {} are; select just one of them in a subquery",

@@ -1,22 +1,26 @@
 //! `INSERT INTO table SELECT …`: the query's columns become the table's, one by one in their order, each cast to the declared type.
 
 use crate::error::Mistake;
+use crate::folders::Folder;
 use crate::table::PlannedTable;
 use chalk_graph::options::TableOptions;
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use std::collections::BTreeSet;
 
-/// The plan of what is inserted into a table.
+/// The plan of what is inserted into a table; `folder` says which of its folders a row goes to, and is one more column.
 ///
 /// Topics match columns by name: their events have many that a query need not give. Tables without columns take the query's.
-pub(crate) fn placed(table: &PlannedTable, plan: LogicalPlan) -> Result<LogicalPlan, Mistake> {
+pub(crate) fn placed(table: &PlannedTable, plan: LogicalPlan, folder: Option<Folder>) -> Result<LogicalPlan, Mistake> {
     let fields = table.schema.fields();
-    if fields.is_empty() || matches!(table.options, TableOptions::Log(_)) {
-        return Ok(plan);
-    }
+    let given = folder.as_ref().map_or(plan.schema().fields().len(), |folder| folder.after);
     let given: Vec<(Column, String)> =
-        plan.schema().columns().into_iter().map(|column| (column.clone(), column.name)).collect();
+        plan.schema().columns().into_iter().take(given).map(|column| (column.clone(), column.name)).collect();
+    if fields.is_empty() || matches!(table.options, TableOptions::Log(_)) {
+        let Some(folder) = folder else { return Ok(plan) };
+        let columns = given.into_iter().map(|(column, _)| Expr::Column(column)).chain([folder.name]);
+        return Ok(LogicalPlanBuilder::from(plan).project(columns.collect::<Vec<_>>())?.build()?);
+    }
     if given.len() != fields.len() {
         let mistake = Mistake::new(format!(
             "table '{}' has {} columns, but the query gives {}",
@@ -39,7 +43,7 @@ pub(crate) fn placed(table: &PlannedTable, plan: LogicalPlan) -> Result<LogicalP
         return Err(mistake.hint(format!("select them in the table's order: {}", declared.join(", "))));
     }
     let types = plan.schema().fields().iter().map(|field| field.data_type());
-    if is_same && types.zip(fields).all(|(given, field)| given == field.data_type()) {
+    if folder.is_none() && is_same && types.zip(fields).all(|(given, field)| given == field.data_type()) {
         return Ok(plan);
     }
     let types: Vec<_> = plan.schema().fields().iter().map(|field| field.data_type().clone()).collect();
@@ -48,6 +52,6 @@ pub(crate) fn placed(table: &PlannedTable, plan: LogicalPlan) -> Result<LogicalP
         let column = if given == *field.data_type() { column } else { cast(column, field.data_type().clone()) };
         if name == *field.name() && matches!(column, Expr::Column(_)) { column } else { column.alias(field.name()) }
     });
-    let columns: Vec<Expr> = columns.collect();
+    let columns: Vec<Expr> = columns.chain(folder.map(|folder| folder.name)).collect();
     Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
 }

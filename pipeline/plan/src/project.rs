@@ -3,12 +3,14 @@
 use crate::distinct_on;
 use crate::error::{Mistake, PlanError, location_of, sql_location};
 use crate::event_time;
+use crate::folders;
 use crate::functions::{Functions, session};
 use crate::lookups::{self, LookedUp, Versions};
 use crate::placed::placed;
 use crate::recorded::RecordedFunctions;
 use crate::refused;
 use crate::relation::Relation;
+use crate::set_operations;
 use crate::simplify::simplified;
 use crate::statement::{Statement, StatementKind, parse};
 use crate::table::{PlannedTable, TopicSchemas};
@@ -184,7 +186,7 @@ pub async fn batch_plan(context: &SessionContext, sql: &str) -> DataFusionResult
 /// # Errors
 /// When there is no such column, or more than one.
 pub fn with_event_time(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    event_time::resolve(plan)
+    event_time::resolve(set_operations::counted(plan)?)
 }
 
 /// What leaves the graph has plain texts, whatever was convenient inside.
@@ -400,11 +402,10 @@ impl Planner {
             QueryKind::View => self.memory.iter().find(|table| table.name == name),
             _ => None,
         };
-        let plan = match into {
-            Some(table) => placed(table, plan)?,
-            None => plan,
+        let (plan, encoding) = match into {
+            Some(table) => self.placed(table, plan)?,
+            None => (plan, Encoding::default()),
         };
-        let encoding = encoding(into, &plan);
         let plan = if sink.is_some() { with_plain_texts(plan)? } else { plan };
         let schema: SchemaRef = Arc::clone(plan.schema().inner());
         let optimised = self.state().optimize(&plan)?;
@@ -428,6 +429,19 @@ impl Planner {
         let closing = self.translator.closed.remove(&name);
         self.queries.push(PlannedQuery { name, kind, sql, reads, schema, closing });
         Ok(())
+    }
+
+    /// What goes into a table, with the folder that each row is for if the table has some, and what it looks like there.
+    fn placed(&self, table: &PlannedTable, plan: LogicalPlan) -> Result<(LogicalPlan, Encoding), Mistake> {
+        let Some(partitioning) = folders::partitioning(table) else {
+            let plan = placed(table, plan, None)?;
+            let encoding = encoding(table, &plan);
+            return Ok((plan, encoding));
+        };
+        let encoding = encoding(table, &placed(table, plan.clone(), None)?);
+        let (plan, folder) = folders::with_folder(table, partitioning, plan, &self.state())?;
+        let column = folder.after;
+        Ok((placed(table, plan, Some(folder))?, Encoding { folder: Some(column), ..encoding }))
     }
 
     /// Renames the tables that a query looks up, and registers them under their new names.
@@ -454,7 +468,7 @@ impl Planner {
         })?;
         check_scalar_subqueries(&plan)?;
         check_lookups(&plan, lookups)?;
-        self.translator.recorded.with_versions(event_time::resolve(distinct_on::ranked(plan)?)?)
+        self.translator.recorded.with_versions(with_event_time(distinct_on::ranked(plan)?)?)
     }
 
     /// Helps with a misspelt table.
@@ -551,7 +565,7 @@ impl Planner {
                 }))
             }
             SinkTarget::File(FileOptions { path }) | SinkTarget::Directory(DirectoryOptions { path, .. })
-                if self.translator.graph.nodes.iter().any(|node| writes_to(node, path)) =>
+                if self.translator.graph.nodes.iter().any(|node| writes_to(node, target)) =>
             {
                 let mistake = Mistake::new(format!("{name}: another query writes to '{}' already", path.display()));
                 Err(mistake.hint("write to it with one INSERT INTO … SELECT … UNION ALL SELECT …"))
@@ -600,14 +614,13 @@ impl Planner {
     }
 }
 
-/// What a query's rows look like outside; `into` is the table that they go to.
-fn encoding(into: Option<&PlannedTable>, plan: &LogicalPlan) -> Encoding {
-    let Some(table) = into else { return Encoding::default() };
+/// What a query's rows look like in the table that they go to.
+fn encoding(table: &PlannedTable, plan: &LogicalPlan) -> Encoding {
     let key = match table.key.as_slice() {
         [] => determining(plan),
         key => key.to_vec(),
     };
-    Encoding { format: table.format.clone(), json: table.json.clone(), key }
+    Encoding { format: table.format.clone(), json: table.json.clone(), key, folder: None }
 }
 
 /// Columns of a plan that determine all others, if the plan knows some. What is alike in them can be taken for one row that changes.
@@ -642,12 +655,21 @@ fn check_scalar_subqueries(plan: &LogicalPlan) -> Result<(), Mistake> {
     several.map_or(Ok(()), |location| Err(mistake().at(location)))
 }
 
-/// Whether a node is a sink whose files are at this path.
-fn writes_to(node: &Node, place: &Path) -> bool {
+/// Whether a node is a sink whose files are where another's are to be.
+fn writes_to(node: &Node, target: &SinkTarget) -> bool {
     let NodeKind::Sink(sink) = &node.kind else { return false };
-    match &sink.target {
-        SinkTarget::File(FileOptions { path }) | SinkTarget::Directory(DirectoryOptions { path, .. }) => path == place,
-        _ => false,
+    let (Some((path, all_below)), Some((other, all_below_other))) = (place(&sink.target), place(target)) else {
+        return false;
+    };
+    path == other || all_below && other.starts_with(path) || all_below_other && path.starts_with(other)
+}
+
+/// Where the files of a sink are, and whether folders there are its own.
+fn place(target: &SinkTarget) -> Option<(&Path, bool)> {
+    match target {
+        SinkTarget::File(FileOptions { path }) => Some((path, false)),
+        SinkTarget::Directory(directory) => Some((&directory.path, !directory.partitioning.is_none())),
+        _ => None,
     }
 }
 

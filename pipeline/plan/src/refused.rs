@@ -96,14 +96,13 @@ impl Visitor for Refusing {
     }
 }
 
-/// With ALL, copies of a row would count, which nobody after the parser does.
+/// Columns of both sides are matched by their order.
 fn set_operations(body: &SetExpr) -> Verdict {
     let SetExpr::SetOperation { left, op, set_quantifier, right } = body else { return ControlFlow::Continue(()) };
-    let counts = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
-    match op {
-        SetOperator::Intersect if counts => return refuse("INTERSECT ALL", body),
-        SetOperator::Except | SetOperator::Minus if counts => return refuse("EXCEPT ALL", body),
-        SetOperator::Union | SetOperator::Intersect | SetOperator::Except | SetOperator::Minus => {}
+    let by_name =
+        matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName);
+    if by_name && *op != SetOperator::Union {
+        return refuse(&format!("{op} BY NAME"), body);
     }
     set_operations(left)?;
     set_operations(right)

@@ -266,7 +266,34 @@ fn create_table(parser: &mut Parser<'_>) -> Result<CreateTable, Mistake> {
         }
         expect(parser, &Token::RParen)?;
     }
+    if parser.parse_keywords(&[Keyword::PARTITIONED, Keyword::BY]) {
+        partitioned_by(parser, &mut table)?;
+    }
     Ok(table)
+}
+
+/// `PARTITIONED BY (column, …)`, which says what `partitioning.fields` does.
+fn partitioned_by(parser: &mut Parser<'_>, table: &mut CreateTable) -> Result<(), Mistake> {
+    const OPTION: &str = "partitioning.fields";
+    let location = sql_location(parser.peek_token_ref().span);
+    if table.options.get("connector").is_none_or(|connector| connector != "filesystem") {
+        return Err(Mistake::new("PARTITIONED BY: only connector = 'filesystem' has folders").at(location));
+    }
+    parser.expect_token(&Token::LParen).map_err(syntax)?;
+    let mut columns = Vec::new();
+    for part in parser.parse_comma_separated(Parser::parse_expr).map_err(syntax)? {
+        let Expr::Identifier(column) = part else {
+            return Err(Mistake::new(format!("PARTITIONED BY: {part} is not a column"))
+                .hint("folders by time are made by 'partitioning.time_pattern' = '%Y/%m/%d'")
+                .at(location));
+        };
+        columns.push(column.value);
+    }
+    parser.expect_token(&Token::RParen).map_err(syntax)?;
+    match table.options.insert(OPTION.to_owned(), columns.join(",")) {
+        None => Ok(()),
+        Some(_) => Err(Mistake::new(format!("PARTITIONED BY and option {OPTION}: one will do")).at(location)),
+    }
 }
 
 /// The text of an option's value: a string, a number, a name, `true` or `false`, an interval such as `INTERVAL '10 minutes'`, or an array of these.

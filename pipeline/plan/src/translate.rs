@@ -1,10 +1,12 @@
 //! An optimised logical plan to nodes.
 
 mod bounds;
+mod forget;
 mod grouping;
 mod joins;
 mod lookup;
 mod top;
+mod unnest;
 mod values;
 
 use crate::error::{Location, Mistake, location_of};
@@ -24,9 +26,7 @@ use datafusion::functions::core::expr_fn::r#struct;
 use datafusion::logical_expr::builder::build_join_schema;
 use datafusion::logical_expr::expr::{AggregateFunction as AggregateExpr, NullTreatment, WindowFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Join, LogicalPlan, SortExpr, TableScan, Union, Unnest, Window,
-};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Join, LogicalPlan, SortExpr, TableScan, Union, Window};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::window::WindowExpr;
@@ -97,7 +97,18 @@ impl Translator {
         ttl: Option<i64>,
         state: &SessionState,
     ) -> Planned {
-        Query { translator: self, name, closing, ttl, state, count: 0, most: None, may_look_up: false }.plan(plan)
+        Query {
+            translator: self,
+            name,
+            closing,
+            ttl,
+            state,
+            count: 0,
+            most: None,
+            may_look_up: false,
+            forgetting: HashMap::new(),
+        }
+        .plan(plan)
     }
 }
 
@@ -113,6 +124,8 @@ pub(crate) struct Query<'a> {
     most: Option<Most>,
     /// Whether what is planned is the right side of a join that looks it up.
     may_look_up: bool,
+    /// Nodes whose rows are forgotten, with the node that does it.
+    forgetting: HashMap<NodeId, NodeId>,
 }
 
 /// Columns of a node's input, of which expressions that are no plain columns are added behind the input's own.
@@ -132,6 +145,7 @@ impl Query<'_> {
             NodeKind::Session(_) => "session",
             NodeKind::Aggregate(_) => "aggregate",
             NodeKind::Join(_) => "join",
+            NodeKind::Forget(_) => "forget",
             NodeKind::Rank(_) => "rank",
             NodeKind::Over(_) => "over",
             NodeKind::Union => "union",
@@ -149,7 +163,10 @@ impl Query<'_> {
                 matches!(close.bound, JoinBound::Window { .. })
             }
             NodeKind::Join(graph::Join { mode: JoinMode::Lookup, .. }) => inputs.iter().take(1).all(whole),
-            NodeKind::Project(_) | NodeKind::Filter(_) | NodeKind::Unnest(_) => inputs.iter().all(whole),
+            NodeKind::Project(expressions) => {
+                inputs.iter().all(|input| whole(input) && !makes_windows(expressions, &self.schema(*input)))
+            }
+            NodeKind::Filter(_) | NodeKind::Unnest(_) => inputs.iter().all(whole),
             NodeKind::Rank(rank) => rank.whole,
             NodeKind::Over(over) => over.whole,
             _ => false,
@@ -523,13 +540,14 @@ impl Query<'_> {
         if let Some((close, rest)) = self.closing_join(join, left, right)? {
             return self.join_once(join, kind, left, right, schema, (close, rest));
         }
+        let (left, right, mode) = self.forgetting_join(kind, left, right);
         match &join.filter {
             Some(filter) if kind != JoinKind::Inner => self.join_with_more(join, kind, filter, left, right, schema),
             Some(filter) => {
-                let pairs = self.equi_join(join, kind, left, right, schema, JoinMode::Live)?;
+                let pairs = self.equi_join(join, kind, left, right, schema, mode)?;
                 self.filter(pairs, filter, &join.schema)
             }
-            None => self.equi_join(join, kind, left, right, schema, JoinMode::Live),
+            None => self.equi_join(join, kind, left, right, schema, mode),
         }
     }
 
@@ -601,7 +619,7 @@ impl Query<'_> {
         let both_append_only = self.append_only(left.node) && self.append_only(right.node);
         let append_only = match mode {
             JoinMode::Live => both_append_only && matches!(kind, JoinKind::Inner | JoinKind::LeftSemi),
-            JoinMode::Closing(_) | JoinMode::Lookup => true,
+            JoinMode::Forgetting | JoinMode::Closing(_) | JoinMode::Lookup => true,
         };
         let one_sided = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
         let (left_all, right_all) = (self.schema(left.node), self.schema(right.node));
@@ -767,6 +785,8 @@ impl Query<'_> {
         let by_window = partition.iter().any(|&column| window_of(from.field(column)).is_some());
         let whole = by_window && self.translator.whole.contains(&input);
         let partition = partition.to_vec();
+        let input = if whole { input } else { self.forgetting(input) };
+        let most = most.filter(|_| self.append_only(input));
         let kind = match functions {
             Some(functions) => NodeKind::Rank(graph::Rank { partition, order, functions, whole, most }),
             None => {
@@ -794,45 +814,6 @@ impl Query<'_> {
         let append_only = inputs.iter().all(|&input| self.append_only(input));
         Ok(self.add(NodeKind::Union, inputs, Arc::clone(union.schema.inner()), append_only))
     }
-
-    fn unnest(&mut self, unnest: &Unnest) -> Planned {
-        let input = self.plan(&unnest.input)?;
-        let ([(list, unnested)], []) = (unnest.list_type_columns.as_slice(), unnest.struct_type_columns.as_slice())
-        else {
-            return Err(Mistake::new("UNNEST of one list at a time is supported")
-                .hint("unnest a second one in an outer query; a struct's fields are struct.field"));
-        };
-        if unnest.dependency_indices.iter().filter(|from| *from == list).count() > 1 {
-            return Err(Mistake::new("UNNEST of one list to more than one depth is not supported in a pipeline")
-                .hint("unnest it in a subquery, and what comes out in an outer query"));
-        }
-        let append_only = self.append_only(input);
-        let mut node = input;
-        // Lists of lists, but for the innermost.
-        for _ in 1..unnested.depth {
-            let from = self.schema(node);
-            let fields = from.fields().iter().enumerate().map(|(index, field)| match field.data_type() {
-                DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
-                    if index == *list =>
-                {
-                    Arc::new(item.as_ref().clone().with_name(field.name()))
-                }
-                _ => Arc::clone(field),
-            });
-            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-            let kind = NodeKind::Unnest(graph::Unnest { output: (0..from.fields().len()).collect(), list: *list });
-            node = self.add(kind, vec![node], schema, append_only);
-        }
-        let output = unnest.dependency_indices.clone();
-        let windows = window_of(self.schema(node).field(*list));
-        let fields = unnest.schema.inner().fields().iter().zip(&output).map(|(field, &from)| match windows {
-            Some(kind) if from == *list => Arc::new(window_field(field.as_ref().clone(), kind)),
-            _ => Arc::clone(field),
-        });
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let kind = NodeKind::Unnest(graph::Unnest { output, list: *list });
-        Ok(self.add(kind, vec![node], schema, append_only))
-    }
 }
 
 /// A join's column: optional where its side can be without a partner; and no longer event time where it can be NULL.
@@ -855,6 +836,15 @@ fn rank_function(function: &WindowFunction) -> Option<RankFunction> {
         "dense_rank" => Some(RankFunction::DenseRank),
         _ => None,
     }
+}
+
+/// Whether some of these are windows that the rows were not in before: those come in more than one step.
+fn makes_windows(expressions: &[Arc<dyn PhysicalExpr>], over: &Schema) -> bool {
+    let is_new = |expression: &Arc<dyn PhysicalExpr>| !expression.is::<Column>();
+    let has_windows = |expression: &Arc<dyn PhysicalExpr>| {
+        expression.return_field(over).is_ok_and(|field| window_of(&field).is_some())
+    };
+    expressions.iter().any(|expression| is_new(expression) && has_windows(expression))
 }
 
 /// The name of a column, cast or not.

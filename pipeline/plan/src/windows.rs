@@ -99,6 +99,11 @@ pub(crate) fn window_field(field: Field, kind: WindowKind) -> Field {
     field.with_metadata(metadata)
 }
 
+/// Whether a column has windows: those of `hop` and `session` are marked in the graph alone.
+pub(crate) fn is_window(field: &Field) -> bool {
+    *field.data_type() == window_type()
+}
+
 /// Which windows a column has, if it has any.
 pub(crate) fn window_of(field: &Field) -> Option<WindowKind> {
     let mark = field.metadata().get(MARK)?;

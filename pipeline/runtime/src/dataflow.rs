@@ -220,7 +220,10 @@ impl Dataflow {
     ) -> Result<StepOutput, RuntimeError> {
         let committed = times.values().filter_map(|time| time.committed).max();
         let time = |(node, clocks): (&Node, &Vec<NodeId>)| {
-            let forgets = matches!(&node.kind, NodeKind::Aggregate(aggregate) if aggregate.ttl.is_some());
+            let forgets = match &node.kind {
+                NodeKind::Aggregate(aggregate) => aggregate.ttl.is_some(),
+                kind => matches!(kind, NodeKind::Forget(_)),
+            };
             StepTime { committed: committed.filter(|_| forgets), ..promised(clocks, times) }
         };
         let times: Vec<StepTime> = self.graph.nodes.iter().zip(&self.clocks).map(time).collect();

@@ -24,6 +24,7 @@ use crate::source::SourceTable;
 use crate::stats::{Stats, Status};
 use crate::switch::{Asked, Switch, Switched};
 use crate::verdicts;
+use arrow::datatypes::Schema;
 use chalk_catalog::{CommittedEpoch, TopicId};
 use chalk_connect::{ConnectError, DirectorySink, Encode, FileSink, Lines, Recovered, Sink};
 use chalk_event::{CommitSeq, Epoch};
@@ -597,6 +598,7 @@ fn targets(
                     Some(encode) => opened.encoded(encode),
                     None => opened,
                 };
+                let opened = if encoding.folder.is_some() { opened.in_folders() } else { opened };
                 outside(pipeline, &sink.query, Box::new(opened), directory.rolling, encoding, log, stats)
                     .map_err(failed)?
             }
@@ -621,7 +623,10 @@ fn targets(
 
 /// What files of a sink are made of, when these are not the lines.
 fn encode(node: &Node, encoding: &Encoding) -> Option<Encode> {
-    let (schema, json) = (Arc::clone(&node.schema), encoding.json.clone());
+    let (mut schema, json) = (Arc::clone(&node.schema), encoding.json.clone());
+    if let Some(folder) = encoding.folder {
+        schema = Arc::new(Schema::new(schema.fields()[..folder].to_vec()));
+    }
     match encoding.format {
         Format::Parquet => {
             Some(Box::new(move |lines, _| parquet_of_lines(&schema, &json, lines).map_err(|error| error.to_string())))

@@ -41,6 +41,10 @@ pub(crate) fn closers(graph: &Graph) -> Vec<Closer> {
                     continue;
                 }
             },
+            NodeKind::Forget(forget) => {
+                closers.push(Closer::Ticks { tick: ttl_tick(forget.kept) });
+                continue;
+            }
             NodeKind::Session(session) => match &session.close {
                 Some(close) => (WindowKind::Session { gap: session.gap }, close.lateness),
                 None => continue,
@@ -56,7 +60,7 @@ pub(crate) fn closers(graph: &Graph) -> Vec<Closer> {
                     closers.push(Closer::Lookup { left, right });
                     continue;
                 }
-                (JoinMode::Live | JoinMode::Lookup, _) => continue,
+                (JoinMode::Live | JoinMode::Forgetting | JoinMode::Lookup, _) => continue,
             },
             _ => continue,
         };

@@ -76,7 +76,9 @@ points! {
     SinkAfterPrepare = "sink.after_prepare",
     /// The journal says that a sink's rows are committed, the sink does not know.
     SinkAfterJournal = "sink.after_journal",
-    /// A sink's file has its last name, its manifest does not list it.
+    /// A file of a sink's commit has its last name, others of the commit may not have theirs.
+    SinkAfterName = "sink.after_name",
+    /// A sink's files have their last names, its manifest does not list them.
     SinkBeforeManifest = "sink.before_manifest",
     /// A sink's rows are committed.
     SinkAfterCommit = "sink.after_commit",

@@ -13,4 +13,4 @@ pub mod runs;
 mod storage;
 
 pub use local::LocalFiles;
-pub use storage::{AppendFile, ReadFile, Storage, StorageError};
+pub use storage::{AppendFile, Folders, ReadFile, Storage, StorageError};

@@ -1,6 +1,6 @@
 //! [`Storage`] on the local file system.
 
-use crate::storage::{AppendFile, ReadFile, Storage, StorageError, failed};
+use crate::storage::{AppendFile, Folders, ReadFile, Storage, StorageError, failed};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
@@ -38,6 +38,31 @@ impl LocalFiles {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+
+    /// Adds the names in a folder, with the folder in front, and those of folders in it.
+    fn list_into(&self, names: &mut Vec<String>, folder: &str) -> Result<(), StorageError> {
+        let directory = self.path(folder);
+        let fail = || failed("list", &directory);
+        for entry in fs::read_dir(&directory).map_err(fail())? {
+            let entry = entry.map_err(fail())?;
+            // The entry knows its kind: asking the file itself would take longer than everything else. Links to files are followed.
+            let kind = entry.file_type().map_err(fail())?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let name = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            if kind.is_dir() {
+                self.list_into(names, &name)?;
+            } else if kind.is_file() || kind.is_symlink() && entry.path().is_file() {
+                names.push(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sync_at(directory: &Path) -> Result<(), StorageError> {
+    let opened = File::open(directory).map_err(failed("open directory", directory))?;
+    opened.sync_all().map_err(failed("sync directory", directory))
 }
 
 #[derive(Debug)]
@@ -114,8 +139,35 @@ impl Storage for LocalFiles {
     }
 
     fn sync_directory(&self) -> Result<(), StorageError> {
-        let directory = File::open(&self.directory).map_err(failed("open directory", &self.directory))?;
-        directory.sync_all().map_err(failed("sync directory", &self.directory))
+        sync_at(&self.directory)
+    }
+}
+
+impl Folders for LocalFiles {
+    fn make_folder(&self, folder: &str) -> Result<(), StorageError> {
+        let mut directory = self.directory.clone();
+        for name in folder.split('/').filter(|name| !name.is_empty()) {
+            let above = directory.clone();
+            directory.push(name);
+            match fs::create_dir(&directory) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                result => result.map_err(failed("create directory", &directory))?,
+            }
+            // Also of one that is there: who made it may not have come so far.
+            sync_at(&above)?;
+        }
+        Ok(())
+    }
+
+    fn sync_folder(&self, folder: &str) -> Result<(), StorageError> {
+        sync_at(&self.path(folder))
+    }
+
+    fn list_folders(&self) -> Result<Vec<String>, StorageError> {
+        let mut names = Vec::new();
+        self.list_into(&mut names, "")?;
+        names.sort();
+        Ok(names)
     }
 }
 
@@ -160,6 +212,23 @@ mod tests {
         let mut bytes = [0; 7];
         open.read_exact_at(&mut bytes, 0).expect("a file that was open");
         assert_eq!(&bytes, b"another");
+    }
+
+    #[test]
+    fn files_are_renamed_into_folders_and_listed_with_them() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let files = LocalFiles::at(folder.path()).expect("a folder");
+        for name in ["one", "two"] {
+            files.replace(name, name.as_bytes()).expect("a file");
+        }
+        for _ in 0..2 {
+            files.make_folder("a=1/b=2").expect("folders");
+        }
+        files.rename("one", "a=1/b=2/one").expect("a folder");
+        files.sync_folder("a=1/b=2").expect("a folder");
+        assert_eq!(files.list().expect("a directory"), ["two"]);
+        assert_eq!(files.list_folders().expect("a directory"), ["a=1/b=2/one", "two"]);
+        assert_eq!(files.read("a=1/b=2/one").expect("a file").as_deref(), Some(&b"one"[..]));
     }
 
     /// What a crash between writing and renaming leaves.

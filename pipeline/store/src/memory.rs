@@ -4,7 +4,7 @@
 //! could have: what was synced, and of the rest whatever chance leaves of it. A [`Fault`] makes operations fail from a number on.
 
 use crate::objects::{ObjectInfo, check_key};
-use crate::storage::{AppendFile, ReadFile, Storage, StorageError};
+use crate::storage::{AppendFile, Folders, ReadFile, Storage, StorageError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io;
@@ -51,13 +51,49 @@ struct Disk {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Name { name: String, file: usize },
-    Unname { name: String },
-    Rename { from: String, to: String },
-    Write { file: usize, at: usize, bytes: Vec<u8> },
-    Truncate { file: usize, len: usize },
-    Sync { file: usize },
-    SyncDirectory,
+    Name {
+        name: String,
+        file: usize,
+    },
+    Unname {
+        name: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Write {
+        file: usize,
+        at: usize,
+        bytes: Vec<u8>,
+    },
+    Truncate {
+        file: usize,
+        len: usize,
+    },
+    Sync {
+        file: usize,
+    },
+    /// Of one folder; of the directory itself when it is empty.
+    SyncDirectory {
+        folder: String,
+    },
+}
+
+impl Operation {
+    /// Whether it becomes durable with the names of a folder.
+    fn is_in(&self, folder: &str) -> bool {
+        match self {
+            Self::Name { name, .. } | Self::Unname { name } | Self::Rename { to: name, .. } => {
+                folder_of(name) == folder
+            }
+            _ => false,
+        }
+    }
+}
+
+fn folder_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 impl Disk {
@@ -96,7 +132,7 @@ impl Disk {
             Operation::Rename { from, to } => rename(&mut self.names, from, to),
             Operation::Write { file, at, bytes } => write(&mut self.files[*file], *at, bytes),
             Operation::Truncate { file, len } => self.files[*file].resize(*len, 0),
-            Operation::Sync { .. } | Operation::SyncDirectory => {}
+            Operation::Sync { .. } | Operation::SyncDirectory { .. } => {}
         }
         self.trace.push(operation);
     }
@@ -206,10 +242,12 @@ impl PowerCut {
                     self.keep(&operation);
                 }
             }
-            Operation::SyncDirectory => {
-                for operation in std::mem::take(&mut self.unsynced_names) {
-                    self.keep(&operation);
-                }
+            Operation::SyncDirectory { folder } => {
+                let (synced, unsynced) =
+                    std::mem::take(&mut self.unsynced_names).into_iter().partition(|operation| operation.is_in(folder));
+                self.unsynced_names = unsynced;
+                let synced: Vec<Operation> = synced;
+                synced.iter().for_each(|operation| self.keep(operation));
             }
         }
     }
@@ -221,7 +259,7 @@ impl PowerCut {
             Operation::Rename { from, to } => rename(&mut self.names, from, to),
             Operation::Write { file, at, bytes } => write(&mut self.files[*file], *at, bytes),
             Operation::Truncate { file, len } => self.files[*file].resize(*len, 0),
-            Operation::Sync { .. } | Operation::SyncDirectory => {}
+            Operation::Sync { .. } | Operation::SyncDirectory { .. } => {}
         }
     }
 
@@ -253,7 +291,7 @@ impl PowerCut {
 
 impl Storage for MemoryFiles {
     fn list(&self) -> Result<Vec<String>, StorageError> {
-        Ok(self.disk().names.keys().cloned().collect())
+        Ok(self.disk().names.keys().filter(|name| folder_of(name).is_empty()).cloned().collect())
     }
 
     fn create(&self, name: &str) -> Result<Box<dyn AppendFile>, StorageError> {
@@ -293,7 +331,7 @@ impl Storage for MemoryFiles {
         disk.perform(Operation::Write { file, at: 0, bytes: bytes.to_vec() });
         disk.perform(Operation::Sync { file });
         disk.perform(Operation::Name { name: name.to_owned(), file });
-        disk.perform(Operation::SyncDirectory);
+        disk.perform(Operation::SyncDirectory { folder: folder_of(name).to_owned() });
         Ok(())
     }
 
@@ -317,8 +355,26 @@ impl Storage for MemoryFiles {
     fn sync_directory(&self) -> Result<(), StorageError> {
         let mut disk = self.disk();
         disk.attempt("sync directory", ".")?;
-        disk.perform(Operation::SyncDirectory);
+        disk.perform(Operation::SyncDirectory { folder: String::new() });
         Ok(())
+    }
+}
+
+impl Folders for MemoryFiles {
+    fn make_folder(&self, folder: &str) -> Result<(), StorageError> {
+        // A folder is there as long as there is a file in it.
+        self.disk().attempt("create directory", folder)
+    }
+
+    fn sync_folder(&self, folder: &str) -> Result<(), StorageError> {
+        let mut disk = self.disk();
+        disk.attempt("sync directory", folder)?;
+        disk.perform(Operation::SyncDirectory { folder: folder.to_owned() });
+        Ok(())
+    }
+
+    fn list_folders(&self) -> Result<Vec<String>, StorageError> {
+        Ok(self.disk().names.keys().cloned().collect())
     }
 }
 
@@ -346,7 +402,7 @@ impl crate::objects::Objects for MemoryFiles {
 
     fn delete(&self, key: &str) -> Result<(), StorageError> {
         self.remove(key)?;
-        self.sync_directory()
+        self.sync_folder(folder_of(key))
     }
 }
 

@@ -64,6 +64,21 @@ pub trait Storage: Debug + Send + Sync {
     fn sync_directory(&self) -> Result<(), StorageError>;
 }
 
+/// Files in folders of one directory, any number of them deep.
+///
+/// A name may have folders in front here, each with a `/`; [`Storage::list`] gives only names without. A name in a folder is durable only after
+/// [`Folders::sync_folder`] returned `Ok`, of one that is renamed from one folder to another that of the latter.
+pub trait Folders: Storage {
+    /// Makes a folder and those that it is in, durably; that they are there is no error.
+    fn make_folder(&self, folder: &str) -> Result<(), StorageError>;
+
+    /// Makes created, removed and renamed names of a folder durable.
+    fn sync_folder(&self, folder: &str) -> Result<(), StorageError>;
+
+    /// The names present, those in folders among them, sorted.
+    fn list_folders(&self) -> Result<Vec<String>, StorageError>;
+}
+
 /// A file that grows at its end. One owner.
 pub trait AppendFile: Debug + Send {
     /// Appends all of `bytes`.

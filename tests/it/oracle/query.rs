@@ -7,7 +7,7 @@ use super::chance::Chance;
 use std::collections::BTreeSet;
 
 /// Everything that the grammar can use; the oracle fails when a run of some length has not used one of them.
-pub(super) const CONSTRUCTS: [&str; 118] = [
+pub(super) const CONSTRUCTS: [&str; 125] = [
     "aggregate of aggregates",
     "aggregate without keys",
     "approx_distinct",
@@ -36,6 +36,7 @@ pub(super) const CONSTRUCTS: [&str; 118] = [
     "debezium source",
     "dense_rank",
     "DISTINCT",
+    "EXCEPT ALL",
     "EXCEPT",
     "EXISTS",
     "FILTER",
@@ -51,6 +52,7 @@ pub(super) const CONSTRUCTS: [&str; 118] = [
     "final session with lateness",
     "final session",
     "final tumble",
+    "final windows of windows' times",
     "final windows over windows",
     "first_value() OVER",
     "first_value(… ORDER BY)",
@@ -64,6 +66,7 @@ pub(super) const CONSTRUCTS: [&str; 118] = [
     "IN",
     "inner join with more than equalities",
     "inner join",
+    "INTERSECT ALL",
     "INTERSECT",
     "interval arithmetic",
     "IS DISTINCT FROM",
@@ -107,6 +110,7 @@ pub(super) const CONSTRUCTS: [&str; 118] = [
     "running sum",
     "self join",
     "session",
+    "several unnests",
     "stddev",
     "string_agg(… ORDER BY)",
     "subquery as a value",
@@ -121,6 +125,9 @@ pub(super) const CONSTRUCTS: [&str; 118] = [
     "UNION",
     "unnest",
     "updating_ttl under a join",
+    "updating_ttl of rows that are joined once",
+    "updating_ttl of rows that are joined",
+    "updating_ttl of rows that are ranked",
     "updating_ttl under an aggregate",
     "updating_ttl",
     "VALUES",
@@ -251,7 +258,10 @@ impl Grammar<'_> {
     /// Groups that are forgotten when nothing has come for them: what is left is of the last era.
     fn forgetful(mut self) -> Query {
         self.uses("updating_ttl");
-        let make = self.chance.below(4);
+        let make = self.chance.below(7);
+        if let Some(query) = self.forgetful_rows(make) {
+            return Query { used: self.used, ..query };
+        }
         let side = |grammar: &mut Self| {
             let table = grammar.table(0);
             let key = *grammar.chance.pick(&["k", "b", "n", "n % 2"]);
@@ -283,6 +293,50 @@ impl Grammar<'_> {
             _ => {}
         }
         Query { streaming: of(0), batch: of(1), used: self.used, ..Query::default() }
+    }
+
+    /// Rows that are forgotten: what is left of views is of the last era, and pairs that are written once are of rows of one.
+    fn forgetful_rows(&mut self, make: usize) -> Option<Query> {
+        let condition = |grammar: &mut Self, table: usize| {
+            let table = grammar.table(table);
+            grammar.bool(&table.columns, 1)
+        };
+        let last = format!("_era = {LAST_ERA}");
+        match make {
+            4 => {
+                self.uses("updating_ttl of rows that are ranked");
+                let (partition, condition) = (*self.chance.pick(&["k", "b", "n % 2"]), condition(self, 0));
+                let of = |and: &str| {
+                    format!(
+                        "SELECT id, k, n, row_number() OVER (PARTITION BY {partition} ORDER BY n DESC, id) AS place FROM t0 WHERE ({condition}){and}"
+                    )
+                };
+                Some(Query { streaming: of(""), batch: of(&format!(" AND {last}")), ..Query::default() })
+            }
+            5 => {
+                self.uses("updating_ttl of rows that are joined");
+                let conditions = [condition(self, 0), condition(self, 1)];
+                let kind = *self.chance.pick(&["JOIN", "LEFT JOIN", "FULL JOIN"]);
+                let of = |and: &str| {
+                    let side =
+                        |table: usize| format!("(SELECT id, k, n FROM t{table} WHERE ({}){and})", conditions[table]);
+                    format!("SELECT l.id, l.n, r.id AS other FROM {} l {kind} {} r ON l.k = r.k", side(0), side(1))
+                };
+                Some(Query { streaming: of(""), batch: of(&format!(" AND {last}")), ..Query::default() })
+            }
+            6 => {
+                self.uses("updating_ttl of rows that are joined once");
+                let conditions = [condition(self, 0), condition(self, 1)];
+                let of = |era: &str, and: &str| {
+                    let side =
+                        |table: usize| format!("(SELECT id, k, n{era} FROM t{table} WHERE {})", conditions[table]);
+                    format!("SELECT l.id, l.n, r.id AS other FROM {} l JOIN {} r ON l.k = r.k{and}", side(0), side(1))
+                };
+                let (streaming, batch) = (of("", ""), of(", _era", " AND l._era = r._era"));
+                Some(Query { streaming, batch, is_final: true, ..Query::default() })
+            }
+            _ => None,
+        }
     }
 
     /// How long after their end panes are open, in seconds.
@@ -441,15 +495,17 @@ impl Grammar<'_> {
             calls.push(("sum(id)".to_owned(), self.fresh("a")));
         }
         let over_windows = self.chance.once_in(3);
-        let mut columns = vec!["w['start'] AS ws".to_owned(), "w['end'] AS we".to_owned()];
+        let other = if over_windows && self.chance.once_in(2) { Some(self.wider_window()) } else { None };
+        let name = if other.is_some() { "big" } else { "w" };
+        let mut columns = vec![format!("{name}['start'] AS ws"), format!("{name}['end'] AS we")];
         let mut again = String::new();
         if over_windows {
-            self.uses("final windows over windows");
+            self.uses(if other.is_some() { "final windows of windows' times" } else { "final windows over windows" });
             let call = if is_session { calls.len() - 1 } else { self.chance.below(calls.len()) };
             let call = &calls[call].1;
             let of = if is_session { "max" } else { "count" };
             columns.push(format!("count(*) AS panes, {of}({call}) AS of_panes"));
-            again.push_str(" GROUP BY w");
+            again.push_str(&format!(" GROUP BY {name}"));
         } else {
             columns.extend(keys.iter().chain(&calls).map(|(_, name)| name.clone()));
         }
@@ -464,10 +520,12 @@ impl Grammar<'_> {
         let condition = filter.as_ref().map_or(String::new(), |filter| format!(" WHERE {filter}"));
         let columns = columns.join(", ");
         let lateness = self.lateness();
-        let streaming = format!(
-            "SELECT {columns} FROM (SELECT {window} AS w{inner} FROM {} AS t{condition} GROUP BY w{group}{having}) AS o{again}",
-            table.sql
-        );
+        let over = |inner: String| match &other {
+            Some(other) => format!("SELECT {columns} FROM (SELECT *, {other} AS big FROM ({inner}) AS o) AS p{again}"),
+            None => format!("SELECT {columns} FROM ({inner}) AS o{again}"),
+        };
+        let streaming =
+            over(format!("SELECT {window} AS w{inner} FROM {} AS t{condition} GROUP BY w{group}{having}", table.sql));
         if is_session {
             if lateness > 0 {
                 self.uses("final session with lateness");
@@ -484,11 +542,11 @@ impl Grammar<'_> {
                 ..Query::default()
             };
         }
-        let batch = format!(
-            "SELECT {columns} FROM (SELECT w{inner} FROM (SELECT *, {window} AS w FROM {} AS t{condition}) AS i \
-             WHERE w['end'] IS NOT NULL AND (_before IS NULL OR w['end'] + INTERVAL '{lateness} seconds' > _before) GROUP BY w{group}{having}) AS o{again}",
+        let batch = over(format!(
+            "SELECT w{inner} FROM (SELECT *, {window} AS w FROM {} AS t{condition}) AS i \
+             WHERE w['end'] IS NOT NULL AND (_before IS NULL OR w['end'] + INTERVAL '{lateness} seconds' > _before) GROUP BY w{group}{having}",
             table.sql
-        );
+        ));
         self.uses("late rows counted");
         let late = format!(
             "SELECT count(*) AS late FROM (SELECT *, {window} AS w FROM {} AS t{condition}) AS i \
@@ -497,6 +555,16 @@ impl Grammar<'_> {
         );
         let (batch, closed_by, late) = (closed(&batch), vec![number], Some(late));
         Query { streaming, batch, is_final: true, closed_by, lateness, late, used: self.used, ..Query::default() }
+    }
+
+    /// A window over the times of other windows.
+    fn wider_window(&mut self) -> String {
+        let windows = [
+            "tumble(INTERVAL '90 seconds')",
+            "tumble(INTERVAL '7 seconds')",
+            "hop(INTERVAL '30 seconds', INTERVAL '50 seconds')",
+        ];
+        (*self.chance.pick(&windows)).to_owned()
     }
 
     /// A kind of window, and a call of it.
@@ -984,8 +1052,9 @@ impl Grammar<'_> {
 
     fn set_operation(&mut self, depth: usize) -> Relation {
         let (left, right) = (self.input(depth), self.input(depth));
-        let (construct, operation) =
-            *self.chance.pick(&[("INTERSECT", "INTERSECT"), ("EXCEPT", "EXCEPT"), ("UNION", "UNION")]);
+        let (construct, operation) = *self
+            .chance
+            .pick(&["INTERSECT", "EXCEPT", "UNION", "INTERSECT ALL", "EXCEPT ALL"].map(|word| (word, word)));
         self.uses(construct);
         let types: Vec<Type> =
             left.columns.iter().map(|column| column.data).filter(|data| groupable(*data)).take(2).collect();
@@ -1117,8 +1186,16 @@ impl Grammar<'_> {
                 format!("[{a}, {b}, 1]")
             }
         };
-        let sql = format!("(SELECT {shown}, unnest({values}) AS {element} FROM {} AS e)", input.sql);
+        let mut unnested = format!("unnest({values}) AS {element}");
         columns.push(Column { name: element, data: Type::Int });
+        if self.chance.once_in(3) {
+            self.uses("several unnests");
+            let (number, beside) = (self.expression(&input.columns, Type::Int, 1), self.fresh("c"));
+            let condition = self.bool(&input.columns, 0);
+            unnested.push_str(&format!(", unnest(CASE WHEN {condition} THEN [{number}, 2] END) AS {beside}"));
+            columns.push(Column { name: beside, data: Type::Int });
+        }
+        let sql = format!("(SELECT {shown}, {unnested} FROM {} AS e)", input.sql);
         Relation { sql, columns, event_time: false, updating: input.updating }
     }
 

@@ -23,9 +23,9 @@ const PART_FILES: usize = if cfg!(test) { 3 } else { 1000 };
 /// A file of the directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
-    /// Its name.
+    /// Its name, with the folders that it is in.
     pub(super) file: String,
-    /// The last epoch whose rows it has.
+    /// The last epoch whose rows it has, or that were committed with these.
     epoch: u64,
     rows: u64,
     bytes: u64,
@@ -37,6 +37,17 @@ impl Entry {
     pub(super) fn of(file: String, epoch: Epoch, lines: &str, bytes: &[u8]) -> Self {
         let rows = lines.bytes().filter(|&byte| byte == b'\n').count() as u64;
         Self { file, epoch: epoch.0, rows, bytes: bytes.len() as u64, crc32c: checksum(bytes) }
+    }
+
+    /// The folder that the file is in; empty for the directory itself.
+    pub(super) fn folder(&self) -> &str {
+        self.file.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+
+    /// Its line of a list.
+    pub(super) fn line(&self) -> Result<String, ConnectError> {
+        let line = serde_json::to_string(self).map_err(|error| ConnectError::State(error.to_string()))?;
+        Ok(line + "\n")
     }
 
     /// Whether these are the file's bytes.
@@ -66,7 +77,7 @@ pub(super) struct Manifest {
     files: Vec<Entry>,
 }
 
-fn checksum(bytes: &[u8]) -> String {
+pub(super) fn checksum(bytes: &[u8]) -> String {
     format!("{:08x}", crc32c::crc32c(bytes))
 }
 
@@ -119,8 +130,7 @@ impl Manifest {
         let unwritable = |error: serde_json::Error| ConnectError::State(error.to_string());
         let mut lines = String::new();
         for file in &self.files {
-            lines.push_str(&serde_json::to_string(file).map_err(unwritable)?);
-            lines.push('\n');
+            lines.push_str(&file.line()?);
         }
         let crc32c = checksum_of(self.parts, &lines);
         let head = Head { format: FORMAT, parts: self.parts, files: self.files.len(), crc32c };

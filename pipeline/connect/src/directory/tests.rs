@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::FileSink;
+use chalk_store::Storage;
 use chalk_store::memory::{EIO, ENOSPC, Fault, MemoryFiles};
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
@@ -43,19 +44,34 @@ impl Journal {
     }
 }
 
-type Make = fn(&MemoryFiles) -> Box<dyn Sink>;
-
-fn directory(files: &MemoryFiles) -> Box<dyn Sink> {
-    Box::new(DirectorySink::within(Arc::new(files.clone()), "part-", ".json"))
+/// A sink of a disk, and what it is given for an epoch.
+#[derive(Clone, Copy)]
+struct Make {
+    open: fn(&MemoryFiles) -> Box<dyn Sink>,
+    rows: fn(u64) -> String,
 }
 
-fn file(files: &MemoryFiles) -> Box<dyn Sink> {
-    Box::new(FileSink::within(Arc::new(files.clone()), "rows.json"))
+fn in_directory(files: &MemoryFiles) -> DirectorySink {
+    DirectorySink::within(Arc::new(files.clone()), "part-", ".json")
+}
+
+const DIRECTORY: Make = Make { open: |files| Box::new(in_directory(files)), rows };
+const FOLDERS: Make = Make { open: |files| Box::new(in_directory(files).in_folders()), rows: rows_of_folders };
+const FILE: Make = Make { open: |files| Box::new(FileSink::within(Arc::new(files.clone()), "rows.json")), rows };
+
+/// The rows of an epoch, each with its folder: of one, two or three that come and go.
+fn rows_of_folders(epoch: u64) -> String {
+    let folder = |row: usize| ["a=1", "a=1/b=x", ""][(row * epoch as usize) % 3];
+    rows(epoch).split_inclusive('\n').enumerate().map(|(row, line)| format!("{}\t{line}", folder(row))).collect()
+}
+
+fn directory(files: &MemoryFiles) -> Box<dyn Sink> {
+    (DIRECTORY.open)(files)
 }
 
 /// Recovers with the journal's last record, and gives all epochs after it, as the runtime does.
 fn run(make: Make, files: &MemoryFiles, record: Option<&Record>) -> Result<Journal, ConnectError> {
-    let (mut sink, mut journal) = (make(files), Journal::default());
+    let (mut sink, mut journal) = ((make.open)(files), Journal::default());
     let mut epoch = record.map_or(0, |(epoch, _)| *epoch);
     if let Recovered::Anew(state) = sink.recover(record.map(|(_, state)| state.as_str()))? {
         journal.0.push((files.done(), (0, state)));
@@ -63,7 +79,7 @@ fn run(make: Make, files: &MemoryFiles, record: Option<&Record>) -> Result<Journ
     }
     while epoch < EPOCHS {
         epoch += 1;
-        let state = sink.prepare(Epoch(epoch), &rows(epoch))?;
+        let state = sink.prepare(Epoch(epoch), &(make.rows)(epoch))?;
         assert!(state.len() <= crate::STATE_BYTES_MAX, "{state}");
         journal.0.push((files.done(), (epoch, state)));
         sink.commit(Epoch(epoch))?;
@@ -74,13 +90,16 @@ fn run(make: Make, files: &MemoryFiles, record: Option<&Record>) -> Result<Journ
 /// All files, with their bytes.
 fn contents(files: &MemoryFiles) -> Vec<(String, String)> {
     let text = |name: &String| String::from_utf8(files.read(name).expect("memory").expect("a file")).expect("text");
-    files.list().expect("memory").iter().map(|name| (name.clone(), text(name))).collect()
+    files.list_folders().expect("memory").iter().map(|name| (name.clone(), text(name))).collect()
 }
 
 /// What readers of the names see.
 fn seen_by_names(files: &MemoryFiles) -> String {
-    let is_final = |name: &str| !name.starts_with(['.', '_']);
-    contents(files).into_iter().filter(|(name, _)| is_final(name)).map(|(_, text)| text).collect()
+    let mut files = contents(files);
+    files.retain(|(name, _)| !name.starts_with(['.', '_']));
+    // Names of files in folders have the order, too.
+    files.sort_by(|(a, _), (b, _)| file_name(a).cmp(file_name(b)));
+    files.into_iter().map(|(_, text)| text).collect()
 }
 
 /// What readers of the manifest see.
@@ -97,6 +116,13 @@ fn seen_by_manifest(files: &MemoryFiles) -> String {
         }
     }
     seen
+}
+
+/// The lines in order, whatever folders they are in.
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
 }
 
 fn undisturbed(make: Make) -> (MemoryFiles, Journal) {
@@ -130,9 +156,9 @@ fn cut_twice(
 
 #[test]
 fn power_cuts_at_every_operation_change_nothing() {
-    for make in [directory as Make, file] {
+    for make in [DIRECTORY, FOLDERS, FILE] {
         let (files, journal) = undisturbed(make);
-        assert_eq!(seen_by_names(&files), given(EPOCHS));
+        assert_eq!(sorted(&seen_by_names(&files)), sorted(&given(EPOCHS)));
         for operations in 0..=files.done() {
             for seed in 0..12 {
                 let mut chance = Chance(operations as u64 * 100 + seed);
@@ -145,31 +171,85 @@ fn power_cuts_at_every_operation_change_nothing() {
 
 #[test]
 fn what_is_there_after_a_power_cut_is_what_was_committed() {
-    let (files, journal) = undisturbed(directory);
-    assert_eq!(seen_by_manifest(&files), given(EPOCHS));
-    for operations in 0..=files.done() {
-        for record in journal.at(operations) {
-            let mut chance = Chance(operations as u64);
-            let left = files.after_power_cut(operations, &mut |below| chance.below(below));
-            let state = record.as_ref().map(|(_, state)| state.as_str());
-            let recovered = directory(&left).recover(state).expect("a directory that can be recovered");
-            let epochs = if recovered == Recovered::GoesOn { record.expect("a record").0 } else { 0 };
-            assert_eq!(seen_by_names(&left), given(epochs), "cut after {operations}");
-            assert_eq!(seen_by_manifest(&left), given(epochs), "cut after {operations}");
+    for make in [DIRECTORY, FOLDERS] {
+        let (files, journal) = undisturbed(make);
+        assert_eq!(sorted(&seen_by_manifest(&files)), sorted(&given(EPOCHS)));
+        for operations in 0..=files.done() {
+            for record in journal.at(operations) {
+                let mut chance = Chance(operations as u64);
+                let left = files.after_power_cut(operations, &mut |below| chance.below(below));
+                let state = record.as_ref().map(|(_, state)| state.as_str());
+                let recovered = (make.open)(&left).recover(state).expect("a directory that can be recovered");
+                let epochs = if recovered == Recovered::GoesOn { record.expect("a record").0 } else { 0 };
+                let (names, manifest) = (seen_by_names(&left), seen_by_manifest(&left));
+                assert_eq!(sorted(&names), sorted(&given(epochs)), "cut after {operations}");
+                assert_eq!(manifest, names, "cut after {operations}");
+            }
         }
     }
 }
 
 #[test]
+fn files_of_folders_have_the_rows_of_their_folder_in_order() {
+    let (files, _) = undisturbed(FOLDERS);
+    let mut by_folder = BTreeMap::<String, String>::new();
+    for epoch in 1..=EPOCHS {
+        for line in rows_of_folders(epoch).split_inclusive('\n') {
+            let (folder, line) = line.split_once('\t').expect("a folder");
+            by_folder.entry(folder.to_owned()).or_default().push_str(line);
+        }
+    }
+    let mut found = BTreeMap::<String, String>::new();
+    for (name, text) in contents(&files).into_iter().filter(|(name, _)| !name.starts_with(['.', '_'])) {
+        found.entry(folder(&name).to_owned()).or_default().push_str(&text);
+    }
+    assert_eq!(found, by_folder);
+}
+
+/// SQL that no longer divides rows among folders takes back what the last run had in them without a record.
+#[test]
+fn a_directory_goes_on_without_folders_and_with_them_again() {
+    let (files, journal) = undisturbed(FOLDERS);
+    let record = journal.0[EPOCHS as usize - 4].1.clone();
+    let after = run(DIRECTORY, &files, Some(&record)).expect("a run");
+    assert_eq!(sorted(&seen_by_names(&files)), sorted(&given(EPOCHS)));
+    let record = after.0[1].1.clone();
+    run(FOLDERS, &files, Some(&record)).expect("a run");
+    assert_eq!(sorted(&seen_by_names(&files)), sorted(&given(EPOCHS)));
+    assert_eq!(seen_by_manifest(&files), seen_by_names(&files));
+}
+
+#[test]
+fn a_list_of_prepared_files_that_is_damaged_is_refused() {
+    let (files, journal) = undisturbed(FOLDERS);
+    // The power is cut when the last commit is recorded, and nobody has told the sink.
+    let operations = journal.0.last().expect("a record").0;
+    let (_, state) = &journal.0.last().expect("a record").1;
+    let left = files.after_power_cut(operations, &mut |below| below - 1);
+    let list = left.read("_prepared").expect("memory").expect("a list");
+    for bit in 0..list.len() * 8 {
+        let damaged = left.copy();
+        damaged.flip("_prepared", bit);
+        let before = contents(&damaged);
+        assert!((FOLDERS.open)(&damaged).recover(Some(state)).is_err(), "bit {bit} turned over");
+        assert_eq!(contents(&damaged), before, "bit {bit} turned over");
+    }
+    let newer = String::from_utf8(list).expect("text").replacen("\"format\":1", "\"format\":2", 1);
+    left.replace("_prepared", newer.as_bytes()).expect("memory");
+    let error = (FOLDERS.open)(&left).recover(Some(state)).expect_err("a newer format").to_string();
+    assert!(error.contains("_prepared has format 2; this build knows 1"), "{error}");
+}
+
+#[test]
 fn rows_without_a_record_are_taken_back() {
-    for make in [directory as Make, file] {
+    for make in [DIRECTORY, FOLDERS, FILE] {
         let (files, journal) = undisturbed(make);
         let all = contents(&files);
         // The journal knows nothing of the last four.
         let record = journal.0[EPOCHS as usize - 4].1.clone();
         assert_eq!(record.0, EPOCHS - 4);
-        make(&files).recover(Some(&record.1)).expect("a sink");
-        assert_eq!(seen_by_names(&files), given(EPOCHS - 4));
+        (make.open)(&files).recover(Some(&record.1)).expect("a sink");
+        assert_eq!(sorted(&seen_by_names(&files)), sorted(&given(EPOCHS - 4)));
         run(make, &files, Some(&record)).expect("a run");
         assert_eq!(contents(&files), all);
     }
@@ -177,7 +257,7 @@ fn rows_without_a_record_are_taken_back() {
 
 #[test]
 fn what_is_removed_is_written_anew() {
-    for make in [directory as Make, file] {
+    for make in [DIRECTORY, FOLDERS, FILE] {
         let (files, journal) = undisturbed(make);
         let record = journal.0.last().expect("a record").1.clone();
         let all = contents(&files);
@@ -191,7 +271,7 @@ fn what_is_removed_is_written_anew() {
 
 #[test]
 fn a_directory_that_others_have_changed_is_refused_and_left_as_it_is() {
-    let (files, journal) = undisturbed(directory);
+    let (files, journal) = undisturbed(DIRECTORY);
     let (_, state) = &journal.0.last().expect("a record").1;
     let manifest = files.read("_manifest").expect("memory").expect("a manifest");
     let refused = |bytes: &[u8], state: Option<&str>| {
@@ -222,13 +302,13 @@ fn a_directory_that_others_have_changed_is_refused_and_left_as_it_is() {
 
 #[test]
 fn a_full_disk_is_got_over_and_a_broken_one_is_not() {
-    for make in [directory as Make, file] {
+    for make in [DIRECTORY, FOLDERS, FILE] {
         let (whole, _) = undisturbed(make);
         for from in 0..whole.operations() {
             for errno in [ENOSPC, EIO] {
                 let files = MemoryFiles::new();
                 files.set_fault(Some(Fault { from, count: 1, errno, half: true }));
-                let (mut sink, mut retried) = (make(&files), 0);
+                let (mut sink, mut retried) = ((make.open)(&files), 0);
                 let mut again = |attempt: &mut dyn FnMut() -> Result<(), ConnectError>| match attempt() {
                     Err(error) if error.is_full() => {
                         retried += 1;
@@ -239,7 +319,7 @@ fn a_full_disk_is_got_over_and_a_broken_one_is_not() {
                 let mut all = || {
                     again(&mut || sink.recover(None).map(drop))?;
                     for epoch in 1..=EPOCHS {
-                        again(&mut || sink.prepare(Epoch(epoch), &rows(epoch)).map(drop))?;
+                        again(&mut || sink.prepare(Epoch(epoch), &(make.rows)(epoch)).map(drop))?;
                         again(&mut || sink.commit(Epoch(epoch)))?;
                     }
                     Ok::<(), ConnectError>(())
@@ -276,4 +356,20 @@ fn a_directory_of_an_earlier_build_is_gone_on_with() {
     let seen = seen_by_manifest(&files);
     assert_eq!((seen.lines().count(), seen.lines().last()), (4, Some("{\"reader\":\"Dot\",\"pages\":1}")));
     assert_eq!(seen_by_names(&files), seen);
+}
+
+/// Written by the first build that had folders; not to be written again. The last commit is prepared, and recorded.
+#[test]
+fn folders_of_an_earlier_build_are_gone_on_with() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/sink-folders-1");
+    let files = MemoryFiles::new();
+    let on_disk = chalk_store::LocalFiles::existing(&golden).expect("golden files");
+    for name in on_disk.list_folders().expect("golden files") {
+        files.replace(&name, &on_disk.read(&name).expect("a golden file").expect("a golden file")).expect("memory");
+    }
+    let state = r#"{"folders":{"files":6,"with_last":3,"list_crc32c":"3eadba87","last_crc32c":"342acc8a"}}"#;
+    let mut sink = in_directory(&files).in_folders();
+    assert_eq!(sink.recover(Some(state)).expect("folders of format 1"), Recovered::GoesOn);
+    assert_eq!(sorted(&seen_by_names(&files)), sorted(&given(2)));
+    assert_eq!(seen_by_manifest(&files), seen_by_names(&files));
 }

@@ -28,6 +28,26 @@ pub struct DirectoryOptions {
     pub compression: Compression,
     /// `rolling_policy.…`
     pub rolling: RollingPolicy,
+    /// `partitioning.…`
+    pub partitioning: Partitioning,
+}
+
+/// Which folder of the directory a row goes to: that of its event time, and in that one the folder of its columns' values, such as
+/// `2025/09/01/class=7b/level=2`. Neither by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Partitioning {
+    /// `partitioning.time_pattern`: such as `%Y/%m/%d/%H`, of the event time in UTC.
+    pub time_pattern: Option<String>,
+    /// `partitioning.fields`, or `PARTITIONED BY`: columns of the table.
+    pub fields: Vec<String>,
+}
+
+impl Partitioning {
+    /// Whether all files are in the directory itself.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.time_pattern.is_none() && self.fields.is_empty()
+    }
 }
 
 /// How files of lines are compressed.
@@ -118,7 +138,24 @@ pub(super) fn directory(
     let inactivity = options.interval("rolling_policy.inactivity_interval")?;
     let inactivity = options.interval("rolling_policy.inactivity")?.or(inactivity).unwrap_or(Duration::from_secs(1));
     let rolling = RollingPolicy { file_bytes, interval, inactivity };
-    Ok(DirectoryOptions { path, prefix, suffix, compression, rolling })
+    let partitioning = partitioning(options)?;
+    Ok(DirectoryOptions { path, prefix, suffix, compression, rolling, partitioning })
+}
+
+fn partitioning(options: &mut Reader<'_>) -> Result<Partitioning, OptionError> {
+    let time_pattern = options.optional("partitioning.time_pattern");
+    let is_hidden = |name: &str| name.is_empty() || name.starts_with(['.', '_']);
+    if let Some(pattern) = time_pattern.as_ref().filter(|pattern| pattern.split('/').any(is_hidden)) {
+        let message = format!(
+            "option partitioning.time_pattern = '{pattern}': names of folders, parted by '/', that do not begin with '.' or '_'"
+        );
+        return Err(refused("partitioning.time_pattern", message));
+    }
+    let fields = options.optional("partitioning.fields").unwrap_or_default();
+    let fields = fields.split(',').map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned).collect();
+    // Rows of a commit are together, by folder, whatever is said of this.
+    options.boolean("shuffle_by_partition.enabled")?;
+    Ok(Partitioning { time_pattern, fields })
 }
 
 /// `1000`, `16MB`, `64KiB`.

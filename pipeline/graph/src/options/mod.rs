@@ -7,7 +7,7 @@ mod generator;
 mod reader;
 
 use crate::misspelt::did_you_mean;
-pub use files::{Compression, DirectoryOptions, FolderOptions, RollingPolicy};
+pub use files::{Compression, DirectoryOptions, FolderOptions, Partitioning, RollingPolicy};
 pub use fluvio::{FLUVIO_OPTIONS, FluvioAccess, FluvioBegin, FluvioCompression, FluvioLost, FluvioOptions, FluvioTls};
 pub use format::{AvroOptions, BadData, Format, JsonOptions, TimeFormat};
 pub use generator::{GeneratorOptions, ImpulseOptions, NexmarkOptions};
@@ -305,6 +305,7 @@ mod tests {
             suffix: ".json".to_owned(),
             compression: Compression::None,
             rolling: RollingPolicy { file_bytes, interval, inactivity: Duration::from_secs(1) },
+            partitioning: Partitioning::default(),
         };
         let directory = [("connector", "filesystem"), ("path", "out"), ("filename.prefix", "day-")];
         let seconds = |seconds| Some(Duration::from_secs(seconds));
@@ -325,6 +326,18 @@ mod tests {
         check(
             &[("connector", "filesystem"), ("path", "out"), ("rolling_policy.file_size", "1 GB")],
             Err("option rolling_policy.file_size = '1 GB': bytes, or such as '16MB', up to 268435456"),
+        );
+        let partitioning =
+            Partitioning { time_pattern: Some("%Y/%m".to_owned()), fields: vec!["a".to_owned(), "b".to_owned()] };
+        check(
+            &[&directory[..], &[("partitioning.time_pattern", "%Y/%m"), ("partitioning.fields", "a,b")]].concat(),
+            Ok(TableOptions::Filesystem(DirectoryOptions { partitioning, ..of_bytes(16 << 20, seconds(60)) })),
+        );
+        check(
+            &[&directory[..], &[("partitioning.time_pattern", "%Y/../%m")]].concat(),
+            Err(
+                "option partitioning.time_pattern = '%Y/../%m': names of folders, parted by '/', that do not begin with '.' or '_'",
+            ),
         );
         check(
             &[("connector", "stdout"), ("format", "csv")],

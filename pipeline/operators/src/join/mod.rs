@@ -31,7 +31,7 @@ use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use chalk_event::{ChangeBatch, Weights};
-use chalk_graph::{Join, JoinKind};
+use chalk_graph::{Join, JoinKind, JoinMode};
 pub(crate) use closing::ClosingJoinOperator;
 pub(crate) use lookup::LookupOperator;
 use side::{Alone, Delta, Side};
@@ -42,6 +42,8 @@ pub(crate) struct JoinOperator {
     // Configuration.
     output: Output,
     pairs: bool,
+    /// What is taken back of an input was forgotten: what was given with it stays.
+    forgetting: bool,
     /// Whether the output has the right side's columns.
     right_columns: bool,
     // State: the ids of keys that a side has, and the sides.
@@ -92,6 +94,7 @@ impl JoinOperator {
         Ok(Self {
             output,
             pairs,
+            forgetting: join.mode == JoinMode::Forgetting,
             right_columns: pairs,
             keys: Interner::default(),
             left,
@@ -109,7 +112,8 @@ impl Operator for JoinOperator {
         if left.is_empty() && right.is_empty() {
             return Ok(on_time(self.output.nothing()));
         }
-        let chunks = self.join(left, right).map_err(|error| self.output.arrow(error))?;
+        let chunks = if self.forgetting { self.join_new(left, right) } else { self.join(left, right) };
+        let chunks = chunks.map_err(|error| self.output.arrow(error))?;
         let changes = chunks
             .into_iter()
             .map(|chunk| self.output.changes(chunk.columns, chunk.weights))
@@ -140,6 +144,15 @@ impl JoinOperator {
         self.right.apply(&right)?;
         self.free(&left, &right);
         Ok(())
+    }
+
+    /// Forgets first, so that rows of a step never meet what is forgotten in it, whatever was a step of its own.
+    fn join_new(&mut self, left: &ChangeBatch, right: &ChangeBatch) -> Result<Vec<Chunk>, ArrowError> {
+        let ((old_left, left), (old_right, right)) = (parted(left)?, parted(right)?);
+        if !(old_left.is_empty() && old_right.is_empty()) {
+            self.put_back(&old_left, &old_right)?;
+        }
+        self.join(&left, &right)
     }
 
     fn join(&mut self, left: &ChangeBatch, right: &ChangeBatch) -> Result<Vec<Chunk>, ArrowError> {
@@ -288,6 +301,18 @@ impl JoinOperator {
             }
         }
     }
+}
+
+/// The deletes of a batch, and its inserts.
+fn parted(batch: &ChangeBatch) -> Result<(ChangeBatch, ChangeBatch), ArrowError> {
+    if *batch.weights() == Weights::Inserts {
+        return Ok((ChangeBatch::empty(batch.rows().schema()), batch.clone()));
+    }
+    let rows = |sign: i64| {
+        let rows = (0_u32..).zip(0..batch.len()).filter(|&(_, row)| batch.weight(row).signum() == sign);
+        batch.take(&UInt32Array::from_iter_values(rows.map(|(index, _)| index)))
+    };
+    Ok((rows(-1)?, rows(1)?))
 }
 
 /// Whether `side` has each key that its changes touch, if that matters to the other side.

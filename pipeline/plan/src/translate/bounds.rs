@@ -158,7 +158,9 @@ pub(super) fn keeps_for_later(graph: &Graph, node: NodeId) -> bool {
     let node = graph.node(node);
     let inputs = match &node.kind {
         NodeKind::Join(join) => match &join.mode {
-            JoinMode::Live | JoinMode::Closing(CloseJoin { bound: JoinBound::Interval { .. }, .. }) => return true,
+            JoinMode::Live
+            | JoinMode::Forgetting
+            | JoinMode::Closing(CloseJoin { bound: JoinBound::Interval { .. }, .. }) => return true,
             JoinMode::Closing(CloseJoin { bound: JoinBound::Window { .. }, .. }) => &node.inputs[..],
             JoinMode::Lookup => &node.inputs[..1],
         },

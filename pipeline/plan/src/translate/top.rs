@@ -53,7 +53,8 @@ impl Query<'_> {
             .map(|(&column, by)| SortColumn { column, descending: !by.asc, nulls_first: by.nulls_first })
             .collect();
         let last = (skip as u64).saturating_add(fetch as u64);
-        let most = self.append_only(input).then_some(graph::Most { function: 0, rank: last });
+        let ranked_input = self.forgetting(projected.node);
+        let most = self.append_only(ranked_input).then_some(graph::Most { function: 0, rank: last });
         let rank =
             graph::Rank { partition: Vec::new(), order, functions: vec![RankFunction::RowNumber], whole: false, most };
         let all = self.schema(projected.node);
@@ -61,7 +62,7 @@ impl Query<'_> {
         let place = fields.len();
         fields.push(Arc::new(Field::new(PLACE, DataType::UInt64, false)));
         let ranked = Arc::new(Schema::new(fields));
-        let node = self.add(NodeKind::Rank(rank), vec![projected.node], Arc::clone(&ranked), false);
+        let node = self.add(NodeKind::Rank(rank), vec![ranked_input], Arc::clone(&ranked), false);
         let compared = |operator, bound: u64| {
             let place = Arc::new(Column::new(PLACE, place)) as Arc<dyn PhysicalExpr>;
             Arc::new(Comparison::new(place, operator, lit(ScalarValue::UInt64(Some(bound))))) as Arc<dyn PhysicalExpr>

@@ -40,7 +40,7 @@ impl Query<'_> {
         let (listed, each) = (of_type(list.data_type()), of_type(DataType::Struct(row)));
         let one = self.one_row();
         let listed = self.add(NodeKind::Project(vec![lit(list)]), vec![one], listed, true);
-        let unnest = NodeKind::Unnest(graph::Unnest { output: vec![0], list: 0 });
+        let unnest = NodeKind::Unnest(graph::Unnest { output: vec![0], lists: vec![0] });
         let each_row = self.add(unnest, vec![listed], Arc::clone(&each), true);
         let over = DFSchema::try_from(each)?;
         let field = |field: &Arc<Field>| self.physical(&get_field(col(ROWS), field.name().as_str()), &over);
