@@ -95,7 +95,7 @@ fn the_engine_survives_all_that_a_function_can_do() {
         let letter = letter.unwrap_or_else(|| panic!("no letter for {fault}: {letters:#?}"));
         assert!(letter.contains(reason), "{fault}: {letter}");
         assert!(
-            letter.contains(",not_computed,query said,") && letter.contains("function 'moody' (moody-"),
+            letter.contains(",not_computed,query said,") && letter.contains("function 'moody' (moody@"),
             "{letter}"
         );
     }

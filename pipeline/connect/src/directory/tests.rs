@@ -87,9 +87,10 @@ fn run(make: Make, files: &MemoryFiles, record: Option<&Record>) -> Result<Journ
     Ok(journal)
 }
 
-/// All files, with their bytes.
+/// All files, with their text.
 fn contents(files: &MemoryFiles) -> Vec<(String, String)> {
-    let text = |name: &String| String::from_utf8(files.read(name).expect("memory").expect("a file")).expect("text");
+    let bytes = |name: &String| files.read(name).expect("memory").expect("a file");
+    let text = |name: &String| String::from_utf8_lossy(&bytes(name)).into_owned();
     files.list_folders().expect("memory").iter().map(|name| (name.clone(), text(name))).collect()
 }
 
