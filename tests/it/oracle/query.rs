@@ -297,9 +297,11 @@ impl Grammar<'_> {
 
     /// Rows that are forgotten: what is left of views is of the last era, and pairs that are written once are of rows of one.
     fn forgetful_rows(&mut self, make: usize) -> Option<Query> {
+        // Where nothing comes from one side there is no join left, which would forget the rows of the other: no id is less than 0, but the planner
+        // does not know that.
         let condition = |grammar: &mut Self, table: usize| {
             let table = grammar.table(table);
-            grammar.bool(&table.columns, 1)
+            format!("({}) OR id < 0", grammar.bool(&table.columns, 1))
         };
         let last = format!("_era = {LAST_ERA}");
         match make {
