@@ -17,7 +17,7 @@
 use crate::interner::Interner;
 use crate::output::{Output, on_time};
 use crate::row_codec::KeyCodec;
-use crate::state::{NotSavedState, SavedState, Since, StateReader, Unsaved, put_i64};
+use crate::state::{NotSavedState, SavedState, StateReader, Unsaved, put_i64};
 use crate::{GroupState, Operator, OperatorError, Step, StepTime, ttl_tick};
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
@@ -171,16 +171,8 @@ impl Operator for ForgetOperator {
     }
 
     fn begin_save(&mut self) {
-        let Since { gone, changed } = match self.unsaved.take() {
-            Some(unsaved) => unsaved,
-            None => {
-                let gone = self.unsaved.begin(self.ids.len());
-                Since { gone, changed: self.ids.ids().collect() }
-            }
-        };
-        let gone = gone.into_iter().filter(|key| !self.ids.contains(key)).map(|key| GroupState { key, state: None });
         // A row's state is hardly more than the row.
-        self.saved = gone.chain(changed.into_iter().map(|id| self.state_of(id))).collect();
+        self.saved = self.unsaved.take(&self.ids).groups(|id| self.state_of(id));
     }
 
     fn save(&mut self, _at_least: usize) -> Vec<GroupState> {

@@ -104,10 +104,18 @@ impl SavedState<'_> {
 
 /// What happened to groups since a save.
 pub(crate) struct Since {
-    /// Keys whose groups were released; some may be there again.
+    /// Keys whose groups are no more.
     pub(crate) gone: BTreeSet<Box<[u8]>>,
     /// Groups that are there and have changed.
     pub(crate) changed: Vec<u32>,
+}
+
+impl Since {
+    /// All of it, to be saved at once.
+    pub(crate) fn groups(self, state_of: impl Fn(u32) -> GroupState) -> Vec<GroupState> {
+        let gone = self.gone.into_iter().map(|key| GroupState { key, state: None });
+        gone.chain(self.changed.into_iter().map(state_of)).collect()
+    }
 }
 
 /// Which groups have changed since the last save. Nothing is noted before the first one, which saves all of them.
@@ -164,23 +172,27 @@ impl Unsaved {
         self.gone.remove(key);
     }
 
-    /// All that is there now is saved, or has been. Gives what is gone until then.
-    pub(crate) fn begin(&mut self, groups: usize) -> BTreeSet<Box<[u8]>> {
+    /// All that is there now, group ids below `groups`, has been saved.
+    pub(crate) fn begin(&mut self, groups: usize) {
         self.noting = true;
         self.is_changed = vec![false; groups];
         self.changed.clear();
-        std::mem::take(&mut self.gone)
+        self.gone.clear();
     }
 
-    /// What happened since the last save; `None` before the first one.
-    pub(crate) fn take(&mut self) -> Option<Since> {
+    /// What happened since the last save; before the first one that is all there is.
+    pub(crate) fn take(&mut self, keys: &Interner) -> Since {
+        let mut gone = std::mem::take(&mut self.gone);
+        // What is there again has a state.
+        gone.retain(|key| !keys.contains(key));
         if !self.noting {
-            return None;
+            self.begin(keys.len());
+            return Since { gone, changed: keys.ids().collect() };
         }
         let mut changed = std::mem::take(&mut self.changed);
         // An id that was released and given to another key is noted twice, the second time rightly.
         changed.retain(|&group| std::mem::take(&mut self.is_changed[group as usize]));
-        Some(Since { gone: std::mem::take(&mut self.gone), changed })
+        Since { gone, changed }
     }
 }
 

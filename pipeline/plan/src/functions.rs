@@ -25,7 +25,7 @@ pub struct Functions {
 /// `partitions` is how many threads a batch query may use.
 ///
 /// # Panics
-/// Never: registering DataFusion's own JSON functions cannot fail in a new session.
+/// Never: registering a planner and DataFusion's own JSON functions cannot fail in a new session.
 #[must_use]
 pub fn session(functions: &Functions, partitions: usize) -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(true);

@@ -145,15 +145,8 @@ impl Operator for AggregateOperator {
     }
 
     fn begin_save(&mut self) {
-        let Since { gone, changed } = match self.unsaved.take() {
-            Some(unsaved) => unsaved,
-            None => {
-                let gone = self.unsaved.begin(self.groups.len());
-                Since { gone, changed: self.groups.ids().collect() }
-            }
-        };
-        let gone = gone.into_iter().filter(|key| !self.groups.contains(key));
-        self.saving.begin(gone, changed, self.groups.len());
+        let Since { gone, changed } = self.unsaved.take(&self.groups);
+        self.saving.begin(gone.into_iter(), changed, self.groups.len());
     }
 
     fn save(&mut self, at_least: usize) -> Vec<GroupState> {

@@ -27,7 +27,7 @@ use super::side::Alone;
 use crate::interner::Interner;
 use crate::output::{Output, on_time};
 use crate::row_codec::{EncodedRows, KeyCodec, RowCodec};
-use crate::state::{NotSavedState, SavedState, Since, StateReader, Unsaved, put_i64};
+use crate::state::{NotSavedState, SavedState, StateReader, Unsaved, put_i64};
 use crate::times::{ends, nanoseconds, windows};
 use crate::{GroupState, LateRow, Operator, OperatorError, Step, StepTime};
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, new_null_array};
@@ -449,16 +449,8 @@ impl Operator for ClosingJoinOperator {
     }
 
     fn begin_save(&mut self) {
-        let Since { gone, changed } = match self.unsaved.take() {
-            Some(unsaved) => unsaved,
-            None => {
-                let gone = self.unsaved.begin(self.ids.len());
-                Since { gone, changed: self.ids.ids().collect() }
-            }
-        };
         // Only rows that can still meet others are kept: few enough to be set aside at once.
-        let gone = gone.into_iter().filter(|key| !self.ids.contains(key)).map(|key| GroupState { key, state: None });
-        self.saved = gone.chain(changed.into_iter().map(|id| self.state_of(id))).collect();
+        self.saved = self.unsaved.take(&self.ids).groups(|id| self.state_of(id));
     }
 
     fn save(&mut self, _at_least: usize) -> Vec<GroupState> {

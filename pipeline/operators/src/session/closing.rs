@@ -3,7 +3,7 @@
 use super::timeline::{Place, Timeline};
 use super::{Given, has_passed};
 use crate::interner::Interner;
-use crate::state::{NotSavedState, Since, StateReader, Unsaved, put_i64};
+use crate::state::{NotSavedState, StateReader, Unsaved, put_i64};
 use crate::{GroupState, LateRow};
 use chalk_event::{EventTime, Watermark, hash_key};
 use chalk_graph::CloseSessions;
@@ -139,19 +139,10 @@ impl Closing {
 
     /// The keys that have changed since the last save, all of them the first time.
     pub(crate) fn save(&mut self, timelines: &[Timeline], ids: &Interner) -> Vec<GroupState> {
-        let Since { gone, changed } = match self.unsaved.take() {
-            Some(unsaved) => unsaved,
-            None => {
-                let gone = self.unsaved.begin(ids.len());
-                Since { gone, changed: ids.ids().collect() }
-            }
-        };
-        let gone = gone.into_iter().filter(|key| !ids.contains(key)).map(|key| GroupState { key, state: None });
-        let changed = changed.into_iter().map(|key| {
+        self.unsaved.take(ids).groups(|key| {
             let state = Some(self.state_of(key, &timelines[key as usize]));
             GroupState { key: ids.key(key).into(), state }
-        });
-        gone.chain(changed).collect()
+        })
     }
 
     /// All that is there now is saved, or has been.
