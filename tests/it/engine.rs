@@ -6,12 +6,12 @@
 
 use chalk_catalog::TopicSchema;
 use chalk_connect::Lines;
-use chalk_event::{CommitSeq, Watermark};
+use chalk_event::CommitSeq;
 use chalk_graph::{NodeKind, SinkTarget};
 use chalk_ingest::{Door, DoorOptions, Refused, Rows};
 use chalk_log::{Append, CommitLog, EventLog, LogOptions};
 use chalk_plan::{Functions, PlanError, Project, SqlFile, TopicSchemas, session};
-use chalk_runtime::{Checkpoints, Handle, Options, Pipeline, rows_of};
+use chalk_runtime::{Checkpoints, Handle, Options, Pipeline, TableStatus, rows_of};
 use chalk_serve::{Format, Queries, QueryLimits, write};
 use chalk_store::memory::MemoryFiles;
 use chalk_view::Snapshot;
@@ -203,17 +203,17 @@ impl Engine {
         self.caught.iter().map(take).collect()
     }
 
-    /// The watermark of each table that has one.
-    pub(crate) fn watermarks(&self) -> BTreeMap<String, Watermark> {
-        let mut watermarks = self.handle().status().watermarks;
+    /// How far event time has come in each table that has a watermark.
+    pub(crate) fn tables(&self) -> BTreeMap<String, TableStatus> {
+        let mut tables = self.handle().status().tables;
         let has_one = |table: &str| {
             self.project
                 .table(table)
                 .and_then(|table| table.source.as_ref())
                 .is_some_and(|table| table.watermark.is_some())
         };
-        watermarks.retain(|table, _| has_one(table));
-        watermarks
+        tables.retain(|table, _| has_one(table));
+        tables
     }
 }
 

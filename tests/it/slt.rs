@@ -18,13 +18,15 @@
 //! | `printed` | `----` and the lines that queries have written to the terminal since the last such block, sorted |
 //! | `file NAME` | `----` and what is in a file |
 //! | `files FOLDER` | `----` and the files of a folder and those in it, by name: of each what is in it. Hidden ones are left out |
-//! | `watermarks` | `----` and the watermark of each table |
+//! | `watermarks` | `----` and the watermark of each table; of those that others do not wait for that they are idle |
+//! | `ahead` | `----` and how many rows of each table were too far ahead of their commit to move its watermark |
 //!
 //! `CHALK_BLESS=1 cargo test --release --test it -- slt` writes down what happens now; review it like code.
 
 use crate::engine::{Engine, Run, plan};
 use crate::workspace::root;
 use chalk_codec::write_json_row;
+use chalk_runtime::TableStatus;
 use std::fmt::Write as _;
 
 /// A part of a script.
@@ -179,8 +181,14 @@ impl Session {
                 Some(shown)
             }
             ("watermarks", []) => {
-                let shown = self.engine().watermarks().into_iter().map(|(table, mark)| format!("{table} {mark}\n"));
-                Some(shown.collect())
+                let shown = |(table, status): (String, TableStatus)| {
+                    format!("{table} {}{}\n", status.watermark, if status.is_idle { ", idle" } else { "" })
+                };
+                Some(self.engine().tables().into_iter().map(shown).collect())
+            }
+            ("ahead", []) => {
+                let shown = |(table, status): (String, TableStatus)| format!("{table} {}\n", status.ahead);
+                Some(self.engine().tables().into_iter().map(shown).collect())
             }
             _ => panic!("no block is '{head}'"),
         }

@@ -54,14 +54,20 @@ fn watermark(graph: &Graph, id: NodeId) -> String {
     for source in sources {
         if let NodeKind::Source(source) = &graph.node(source).kind {
             let tables = if source.has_watermark() { &mut with } else { &mut without };
-            tables.push(source.table.as_str());
+            tables.push((source.table.as_str(), source.idle_after));
         }
     }
+    let or_idle = |(table, idle_after): &(&str, Option<i64>)| match idle_after {
+        None => (*table).to_owned(),
+        Some(idle_after) => format!("{table} (idle after {} s)", seconds(*idle_after)),
+    };
     match (with.as_slice(), without.as_slice()) {
         ([], []) => "no rows come in".to_owned(),
-        (_, [none, ..]) => format!("no watermark: {none} has none"),
-        ([one], []) => format!("watermark of {one}"),
-        (several, []) => format!("the least watermark of {}", several.join(", ")),
+        (_, [(none, _), ..]) => format!("no watermark: {none} has none"),
+        ([(one, _)], []) => format!("watermark of {one}"),
+        (several, []) => {
+            format!("the least watermark of {}", several.iter().map(or_idle).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Source {
     pub event_time: Option<usize>,
     /// The watermark that each row argues for, over the table's columns.
     pub watermark: Option<Arc<dyn PhysicalExpr>>,
+    /// After so long without rows, in nanoseconds between commits, what waits for several tables does not wait for this one; `None`: it always does.
+    pub idle_after: Option<i64>,
     /// When the rows are results of a stage, which says how far event time has come.
     pub recorded: Option<RecordedSource>,
 }
@@ -497,12 +499,20 @@ impl Graph {
     /// The sources by whose time a node's rows go, in order: all that they come from, but for what is looked up.
     #[must_use]
     pub fn sources_of(&self, id: NodeId) -> Vec<NodeId> {
-        let inputs = match &self.node(id).kind {
-            NodeKind::Source(_) => return vec![id],
-            NodeKind::Join(Join { mode: JoinMode::Lookup, .. }) => &self.node(id).inputs[..1],
-            _ => &self.node(id).inputs[..],
-        };
-        self.sorted_sources(inputs, Self::sources_of)
+        match &self.node(id).kind {
+            NodeKind::Source(_) => vec![id],
+            _ => self.sorted_sources(self.timely_inputs(id), Self::sources_of),
+        }
+    }
+
+    /// The inputs by whose time a node's rows go: all but what is looked up.
+    #[must_use]
+    pub fn timely_inputs(&self, id: NodeId) -> &[NodeId] {
+        let inputs = &self.node(id).inputs[..];
+        match &self.node(id).kind {
+            NodeKind::Join(Join { mode: JoinMode::Lookup, .. }) => &inputs[..1],
+            _ => inputs,
+        }
     }
 
     /// All sources that a node's rows come from, in order.

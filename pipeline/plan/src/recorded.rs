@@ -292,6 +292,8 @@ impl Query<'_> {
             expressions: columns(&schema),
             event_time: None,
             watermark: None,
+            // A function that does not answer is no reason to go on without its results.
+            idle_after: None,
             recorded: Some(recorded),
         };
         let node = Node {

@@ -46,6 +46,8 @@ pub struct PlannedTable {
     pub watermark_sql: Option<String>,
     /// How long after its end a window still accepts rows that an `INSERT INTO` it closes.
     pub lateness: Duration,
+    /// After so long without rows, in nanoseconds, windows over several tables do not wait for it.
+    pub(crate) idle_after: Option<i64>,
 }
 
 /// The topic behind a table.
@@ -73,8 +75,16 @@ impl PlannedTable {
                 None => mistake,
             }
         })?;
-        let TableDefinition { options, role, format, bad_data, event_time_field, watermark_field, lateness } =
-            definition;
+        let TableDefinition {
+            options,
+            role,
+            format,
+            bad_data,
+            event_time_field,
+            watermark_field,
+            lateness,
+            idle_after,
+        } = definition;
         let table = &made_up(table, &options, event_time_field, watermark_field)?;
         let columns: Vec<Column> = stored(table).map(|column| column_of(column, &format)).collect::<Result<_, _>>()?;
         check_format(table, &format, &columns)?;
@@ -129,6 +139,7 @@ impl PlannedTable {
             source: None,
             watermark_sql: None,
             lateness,
+            idle_after: idle_after.map(|idle| i64::try_from(idle.as_nanos()).unwrap_or(i64::MAX)),
         };
         planned.plan_columns(table, &columns, state)?;
         Ok(planned)
@@ -158,6 +169,7 @@ impl PlannedTable {
             source: None,
             watermark_sql: None,
             lateness: Duration::ZERO,
+            idle_after: None,
         })
     }
 
@@ -232,6 +244,8 @@ impl PlannedTable {
                 },
                 expressions,
                 event_time,
+                // Without a watermark there is nothing to be left out.
+                idle_after: watermark.is_some().then_some(self.idle_after).flatten(),
                 watermark,
                 recorded: None,
             });

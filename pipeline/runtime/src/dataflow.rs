@@ -6,8 +6,8 @@ use crate::error::RuntimeError;
 use crate::refused::Refused;
 use crate::schedule::{Schedule, StepInput};
 use arrow::datatypes::SchemaRef;
-use chalk_event::{ChangeBatch, Watermark, hash_key, shard_of};
-use chalk_graph::{Graph, Join, JoinMode, Node, NodeId, NodeKind};
+use chalk_event::{ChangeBatch, IngestTime, hash_key, shard_of};
+use chalk_graph::{Graph, Node, NodeId, NodeKind};
 use chalk_operators::{
     GroupState, LateRow, Operator, OperatorError, SavedState, StepTime, exchange, key_columns, operator, state_ports,
 };
@@ -21,8 +21,6 @@ pub(crate) struct Dataflow {
     // configuration
     graph: Graph,
     schedule: Schedule,
-    /// The sources by whose watermarks a node acts, by node; none for those that act on rows alone.
-    clocks: Vec<Vec<NodeId>>,
     /// The ports whose input a save has to have, by node.
     saved_ports: Vec<Vec<usize>>,
     // state
@@ -88,19 +86,12 @@ impl Dataflow {
                 }
             });
         }
-        let clock = |(id, node): (NodeId, &Node)| match &node.kind {
-            NodeKind::Aggregate(aggregate) if aggregate.close.is_some() => graph.sources_of(id),
-            NodeKind::Session(session) if session.close.is_some() => graph.sources_of(id),
-            NodeKind::Join(Join { mode: JoinMode::Closing(_), .. }) => graph.sources_of(id),
-            _ => Vec::new(),
-        };
-        let clocks = graph.iter().map(clock).collect();
         let saved_ports = |(id, node): (NodeId, &Node)| {
             state_ports(node).filter(|&port| !is_reread(&graph, id, port)).collect::<Vec<_>>()
         };
         let saved_ports = graph.iter().map(saved_ports).collect();
         let (unsaved, saving, cold) = (None, None, None);
-        Ok(Self { graph, schedule, clocks, saved_ports, stages, begun: false, unsaved, saving, cold })
+        Ok(Self { graph, schedule, saved_ports, stages, begun: false, unsaved, saving, cold })
     }
 
     /// Lets groups leave memory, from here on; before there are any.
@@ -212,21 +203,21 @@ impl Dataflow {
         &self.graph
     }
 
-    /// Runs one step: `rows` and `times` by source node.
+    /// Runs one step: `rows` by source node, `times` by node that acts by event time; its commits were made about when `committed` says.
     pub(crate) fn step(
         &mut self,
         rows: &BTreeMap<NodeId, ChangeBatch>,
         times: &BTreeMap<NodeId, StepTime>,
+        committed: Option<IngestTime>,
     ) -> Result<StepOutput, RuntimeError> {
-        let committed = times.values().filter_map(|time| time.committed).max();
-        let time = |(node, clocks): (&Node, &Vec<NodeId>)| {
+        let time = |(id, node): (NodeId, &Node)| {
             let forgets = match &node.kind {
                 NodeKind::Aggregate(aggregate) => aggregate.ttl.is_some(),
                 kind => matches!(kind, NodeKind::Forget(_)),
             };
-            StepTime { committed: committed.filter(|_| forgets), ..promised(clocks, times) }
+            StepTime { committed: committed.filter(|_| forgets), ..times.get(&id).copied().unwrap_or_default() }
         };
-        let times: Vec<StepTime> = self.graph.nodes.iter().zip(&self.clocks).map(time).collect();
+        let times: Vec<StepTime> = self.graph.iter().map(time).collect();
         let Self { graph, schedule, stages, cold, .. } = self;
         let mut cold = cold.as_mut().map(|cold| cold.get_mut().unwrap_or_else(PoisonError::into_inner));
         let runs = cold.as_ref().map(|cold| cold.runs());
@@ -322,16 +313,4 @@ impl Restoring<'_> {
         }
         Ok(())
     }
-}
-
-/// What all of these sources promise.
-fn promised(sources: &[NodeId], times: &BTreeMap<NodeId, StepTime>) -> StepTime {
-    let promised = |of: fn(&StepTime) -> Watermark| {
-        sources
-            .iter()
-            .map(|source| times.get(source).map_or(Watermark::default(), of))
-            .reduce(Watermark::and)
-            .unwrap_or_default()
-    };
-    StepTime { before: promised(|time| time.before), after: promised(|time| time.after), committed: None }
 }

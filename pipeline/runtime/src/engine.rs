@@ -1,22 +1,22 @@
 //! The engine thread: reads commits, computes epochs.
 
-use crate::checkpoint::{EngineState, SavedGroups, Saving};
+use crate::checkpoint::{EngineState, SavedGroups, SavedTime, Saving};
+use crate::clocks::Clocks;
 use crate::cold::StateMemory;
 use crate::dataflow::{Dataflow, Late, StepOutput};
 use crate::error::RuntimeError;
 use crate::refused::Refused;
-use crate::source::{SourceTable, TableRows};
-use crate::stats::Stats;
+use crate::source::SourceTable;
+use crate::stats::{Stats, TableStatus};
 use crate::steps::{Closer, closers, cut};
 use crate::switch::{Asked, Made, Switched};
 use chalk_catalog::TopicId;
 use chalk_event::{ChangeBatch, CommitSeq, Epoch, IngestTime};
 use chalk_graph::NodeId;
 use chalk_log::{Commit, EventLog};
-use chalk_operators::StepTime;
 use chalk_udf_host::{Timeline, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, Range};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, SyncSender, channel};
@@ -98,6 +98,7 @@ pub(crate) struct Engine {
     // state
     pub(crate) dataflow: Dataflow,
     pub(crate) sources: Vec<SourceTable>,
+    pub(crate) clocks: Clocks,
     pub(crate) epoch: Epoch,
     pub(crate) position: CommitSeq,
     /// When the last commit with rows that was read was made.
@@ -128,7 +129,7 @@ impl Engine {
     /// Runs until it is told to stop or the committer is gone.
     pub(crate) fn run(mut self) -> Result<(), RuntimeError> {
         self.timeline.stand_at(self.position);
-        let first = self.step(&BTreeMap::new(), &BTreeMap::new())?;
+        let first = self.dataflow.step(&BTreeMap::new(), &BTreeMap::new(), None)?;
         if !self.send(first, true) {
             return Ok(());
         }
@@ -243,7 +244,7 @@ impl Engine {
         let state = EngineState {
             epoch: self.epoch,
             upto: self.position,
-            watermarks: self.sources.iter().map(|source| (source.node, source.watermark())).collect(),
+            time: SavedTime::of(&self.sources, &self.clocks),
             inputs: self.dataflow.begin_save(),
             groups,
             left,
@@ -279,35 +280,25 @@ impl Engine {
         let output = self.compute(&commits)?;
         self.position = upto;
         self.time = commits.last().map(|commit| commit.time).or(self.time);
-        self.stats.watermarks(self.sources.iter().map(|source| (source.table(), source.watermark())));
+        let idle = self.clocks.idle(&self.sources);
+        self.stats.tables(self.sources.iter().map(|source| {
+            let (watermark, is_idle) = (source.time().watermark, idle.contains(&source.node));
+            (source.table(), TableStatus { watermark, is_idle, ahead: source.ahead() })
+        }));
         Ok(Some(output))
     }
 
     fn compute(&mut self, commits: &[Commit]) -> Result<StepOutput, RuntimeError> {
-        let (output, rows_in) = compute(&mut self.dataflow, &mut self.sources, &self.closers, commits)?;
+        let (output, rows_in) =
+            compute(&mut self.dataflow, &mut self.sources, &mut self.clocks, &self.closers, commits)?;
         self.stats.rows_in.fetch_add(rows_in, Ordering::Relaxed);
         Ok(output)
     }
 
-    fn step(
-        &mut self,
-        rows: &BTreeMap<NodeId, ChangeBatch>,
-        times: &BTreeMap<NodeId, StepTime>,
-    ) -> Result<StepOutput, RuntimeError> {
-        self.dataflow.step(rows, times)
-    }
-
     /// Closes what only bounded sources could have kept open.
     fn end_bounded_sources(&mut self) -> Result<StepOutput, RuntimeError> {
-        let mut times = BTreeMap::new();
-        for source in &mut self.sources {
-            let before = source.watermark();
-            if source.is_bounded() {
-                source.end();
-            }
-            times.insert(source.node, StepTime { before, after: source.watermark(), committed: None });
-        }
-        self.step(&BTreeMap::new(), &times)
+        self.sources.iter_mut().filter(|source| source.is_bounded()).for_each(SourceTable::end);
+        self.dataflow.step(&BTreeMap::new(), &self.clocks.end(&self.sources), None)
     }
 }
 
@@ -315,6 +306,7 @@ impl Engine {
 pub(crate) fn compute(
     dataflow: &mut Dataflow,
     sources: &mut [SourceTable],
+    clocks: &mut Clocks,
     closers: &[Closer],
     commits: &[Commit],
 ) -> Result<(StepOutput, u64), RuntimeError> {
@@ -327,27 +319,13 @@ pub(crate) fn compute(
     }
     let mut output = StepOutput::default();
     let made: Vec<IngestTime> = commits.iter().map(|commit| commit.time).collect();
-    for commits in cut(&made, &tables, closers) {
-        let (rows, times) = step_inputs(&tables, &commits, made[commits.start]);
-        let step = dataflow.step(&rows, &times)?;
+    let timeline = clocks.read(&made, &tables);
+    for commits in cut(&made, &tables, &timeline, closers) {
+        let rows = tables.iter().map(|(&node, table)| (node, table.of_commits(&commits))).collect();
+        let step = dataflow.step(&rows, &timeline.around(&commits), Some(made[commits.start]))?;
         output.sinks.extend(step.sinks);
         output.late.extend(step.late);
         output.refused.extend(step.refused);
     }
     Ok((output, rows_in))
-}
-
-fn step_inputs(
-    tables: &BTreeMap<NodeId, TableRows>,
-    commits: &Range<usize>,
-    committed: IngestTime,
-) -> (BTreeMap<NodeId, ChangeBatch>, BTreeMap<NodeId, StepTime>) {
-    let mut rows = BTreeMap::new();
-    let mut times = BTreeMap::new();
-    for (&node, table) in tables {
-        rows.insert(node, table.of_commits(commits));
-        let (before, after) = (table.watermark_before(commits.start), table.watermark_before(commits.end));
-        times.insert(node, StepTime { before, after, committed: Some(committed) });
-    }
-    (rows, times)
 }

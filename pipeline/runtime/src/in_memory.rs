@@ -1,5 +1,6 @@
 //! A graph over rows in memory: what its operators do and cost, without log, checkpoints and views.
 
+use crate::clocks::timed_nodes;
 use crate::dataflow::Dataflow;
 use crate::error::RuntimeError;
 use chalk_event::{ChangeBatch, EventTime, Watermark};
@@ -12,6 +13,8 @@ pub struct InMemory {
     dataflow: Dataflow,
     /// Its sources, by table.
     sources: Vec<(NodeId, String)>,
+    /// The nodes that act by event time.
+    timed: Vec<NodeId>,
     watermark: Watermark,
 }
 
@@ -26,7 +29,8 @@ impl InMemory {
             _ => None,
         };
         let sources = graph.iter().filter_map(source).collect();
-        Ok(Self { dataflow: Dataflow::new(graph.clone(), shards)?, sources, watermark: Watermark::default() })
+        let (timed, dataflow) = (timed_nodes(graph).collect(), Dataflow::new(graph.clone(), shards)?);
+        Ok(Self { dataflow, sources, timed, watermark: Watermark::default() })
     }
 
     /// Gives each table rows in its columns, of an event time up to `watermark` in nanoseconds; gives the changes that reached sinks.
@@ -40,14 +44,15 @@ impl InMemory {
     ) -> Result<Vec<ChangeBatch>, RuntimeError> {
         let before = self.watermark;
         self.watermark.advance(EventTime(watermark));
-        let (mut inputs, mut times) = (BTreeMap::new(), BTreeMap::new());
+        let mut inputs = BTreeMap::new();
         for (node, table) in &self.sources {
             if let Some(rows) = rows.get(table) {
                 inputs.insert(*node, rows.clone());
             }
-            times.insert(*node, StepTime { before, after: self.watermark, committed: None });
         }
-        let output = self.dataflow.step(&inputs, &times)?;
+        let time = StepTime { before, after: self.watermark, committed: None };
+        let times = self.timed.iter().map(|&node| (node, time)).collect();
+        let output = self.dataflow.step(&inputs, &times, None)?;
         Ok(output.sinks.into_iter().map(|(_, changes)| changes).collect())
     }
 }

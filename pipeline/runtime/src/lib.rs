@@ -22,6 +22,7 @@
 mod avro;
 mod changelog;
 mod checkpoint;
+mod clocks;
 mod cold;
 mod committer;
 mod compressed;
@@ -63,5 +64,5 @@ pub use inputs::{Generator, Generators, log_elsewhere, look_at_topic, rows_of};
 pub use pipeline::{Handle, Options, Pipeline, start};
 pub use recorded::{Functions, current_stages, prepare_stages};
 pub use replay::{Comparison, ReplayFrom, ReplayOptions, Replayed, Verified, replay, verify};
-pub use stats::{CheckpointStatus, CopiesStatus, SinkStatus, SourceStatus, StageStatus, Status};
+pub use stats::{CheckpointStatus, CopiesStatus, SinkStatus, SourceStatus, StageStatus, Status, TableStatus};
 pub use switch::{Switch, Switched, can_switch};

@@ -4,8 +4,8 @@ use crate::avro::AvroRows;
 use crate::changelog::Changelogs;
 use crate::checkpoint::{
     CheckpointError, Checkpoints, Copier, Manifest, Paced, Saver, Saving, choose, fingerprint, reread, restore,
-    restore_watermarks,
 };
+use crate::clocks::Clocks;
 use crate::cold::{ColdTier, ColdViews, Scratch, StateMemory};
 use crate::committer::{Committer, Target};
 use crate::compressed::compressed;
@@ -300,6 +300,7 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
         memory: begin.cold.as_ref().map(|cold| Arc::clone(cold.memory())),
         dataflow: begin.dataflow,
         sources: begin.sources,
+        clocks: begin.clocks,
         epoch: after_shown(last, &begin.snapshot, durable),
         position: begin.snapshot.upto,
         time: None,
@@ -405,6 +406,7 @@ fn after_shown(last: Option<&CommittedEpoch>, begin: &Snapshot, durable: CommitS
 struct Begin {
     dataflow: Dataflow,
     sources: Vec<SourceTable>,
+    clocks: Clocks,
     targets: HashMap<NodeId, Target>,
     snapshot: Snapshot,
     saver: Option<(Saver, Arc<Saving>, Duration)>,
@@ -475,6 +477,7 @@ impl Begin {
         Ok(Self {
             dataflow: dataflow(pipeline, options, scratch)?,
             sources: sources(&pipeline.graph, &**log)?,
+            clocks: Clocks::new(&pipeline.graph),
             targets,
             snapshot: Snapshot { views, ..Snapshot::default() },
             saver: None,
@@ -503,9 +506,10 @@ impl Begin {
         let again = sources.clone();
         let upto = CommitSeq(manifest.upto);
         reread(&**log, upto, options.epoch_bytes_max, again, &mut dataflow, &options.functions.timeline)?;
-        restore_watermarks(manifest, &mut sources);
+        let mut clocks = Clocks::new(&pipeline.graph);
+        manifest.time.restore(&mut sources, &mut clocks);
         let snapshot = Snapshot { epoch: Epoch(manifest.epoch), upto, settled: upto, views };
-        Ok(Self { dataflow, sources, targets, snapshot, saver: None, cold })
+        Ok(Self { dataflow, sources, clocks, targets, snapshot, saver: None, cold })
     }
 }
 

@@ -11,10 +11,11 @@ use chalk_codec::typed_column;
 use chalk_event::{ChangeBatch, EventTime, IngestTime, Provenance, Watermark};
 use chalk_graph::{Node, NodeId, Source};
 use chalk_log::{Commit, Frame};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Event times further ahead of their commit than this do not move the watermark: a fast clock cannot run it away.
+/// Watermarks further ahead of their commit than this are not believed: a fast clock cannot run event time away. They are counted.
 const AHEAD_MAX: i64 = 86_400 * chalk_event::NANOS_PER_SECOND;
 
 /// A source node at work.
@@ -29,7 +30,18 @@ pub(crate) struct SourceTable {
     /// No rows of the table.
     nothing: RecordBatch,
     // state
-    watermark: Watermark,
+    time: SourceTime,
+    // metrics
+    /// Rows too far ahead of their commit, since the start.
+    ahead: u64,
+}
+
+/// How far a source's event time has come, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SourceTime {
+    pub(crate) watermark: Watermark,
+    /// When the last commit with rows of it was made.
+    pub(crate) rows_at: Option<IngestTime>,
 }
 
 /// The rows of one table in a run of commits.
@@ -37,10 +49,8 @@ pub(crate) struct TableRows {
     pub(crate) rows: RecordBatch,
     /// One per row, where rows can be deletes.
     pub(crate) weights: Option<Vec<i64>>,
-    /// Per commit of the run: its rows, and the watermark before it.
-    pub(crate) commits: Vec<(Range<usize>, Watermark)>,
-    /// The watermark after the run.
-    pub(crate) after: Watermark,
+    /// Per commit of the run: its rows, and the source's time after it.
+    pub(crate) commits: Vec<(Range<usize>, SourceTime)>,
 }
 
 impl TableRows {
@@ -59,9 +69,9 @@ impl TableRows {
         self.commits[commits.clone()].iter().any(|(rows, _)| !rows.is_empty())
     }
 
-    /// The watermark before a commit of the run, or after its last.
-    pub(crate) fn watermark_before(&self, commit: usize) -> Watermark {
-        self.commits.get(commit).map_or(self.after, |(_, watermark)| *watermark)
+    /// The source's time after a commit of the run.
+    pub(crate) fn time_after(&self, commit: usize) -> SourceTime {
+        self.commits[commit].1
     }
 }
 
@@ -74,7 +84,8 @@ impl SourceTable {
             source: source.clone(),
             schema: Arc::clone(&node.schema),
             nothing: RecordBatch::new_empty(Arc::clone(&node.schema)),
-            watermark: Watermark::default(),
+            time: SourceTime::default(),
+            ahead: 0,
         }
     }
 
@@ -107,21 +118,23 @@ impl SourceTable {
         }
         if batches.is_empty() {
             // As for most tables in most small epochs.
-            let commits = commits.iter().map(|_| (0..0, self.watermark)).collect();
-            return Ok(TableRows { rows: self.nothing.clone(), weights, commits, after: self.watermark });
+            let commits = commits.iter().map(|_| (0..0, self.time)).collect();
+            return Ok(TableRows { rows: self.nothing.clone(), weights, commits });
         }
         let rows = concat_batches(&self.source.columns.schema, &batches).map_err(|error| self.failed(error))?;
         let rows = self.evaluate(&rows)?;
         let marks = self.watermarks(&rows)?;
         let mut timeline = Vec::with_capacity(commits.len());
         for (range, commit) in ranges.into_iter().zip(commits) {
-            let before = self.watermark;
             if let Some(marks) = &marks {
                 self.advance(&marks.slice(range.start, range.len()), commit.time);
             }
-            timeline.push((range, before));
+            if !range.is_empty() {
+                self.time.rows_at = Some(commit.time);
+            }
+            timeline.push((range, self.time));
         }
-        Ok(TableRows { rows, weights, commits: timeline, after: self.watermark })
+        Ok(TableRows { rows, weights, commits: timeline })
     }
 
     /// Rows that a stage has recorded: its markers say how far event time has come.
@@ -135,16 +148,19 @@ impl SourceTable {
         let rows = self.evaluate(&rows)?;
         let mut timeline = Vec::with_capacity(commits.len());
         for (range, commit) in ranges.into_iter().zip(commits) {
-            timeline.push((range, self.watermark));
             for frame in commit.frames.iter().filter(|frame| frame.topic == self.topic) {
                 if is_marker(&self.source, frame)
                     && let Some(mark) = last_watermark(&frame.rows)
                 {
-                    self.watermark.advance(mark);
+                    self.time.watermark.advance(mark);
                 }
             }
+            if !range.is_empty() {
+                self.time.rows_at = Some(commit.time);
+            }
+            timeline.push((range, self.time));
         }
-        Ok(TableRows { rows, weights: None, commits: timeline, after: self.watermark })
+        Ok(TableRows { rows, weights: None, commits: timeline })
     }
 
     /// Stored columns by name, then provenance.
@@ -206,30 +222,43 @@ impl SourceTable {
         let bound = commit_time.0.saturating_add(AHEAD_MAX);
         let marks = marks.as_primitive::<TimestampNanosecondType>();
         let greatest = match max(marks) {
-            Some(greatest) if greatest > bound => marks.iter().flatten().filter(|&mark| mark <= bound).max(),
+            Some(greatest) if greatest > bound => {
+                self.ahead += marks.iter().flatten().filter(|&mark| mark > bound).count() as u64;
+                marks.iter().flatten().filter(|&mark| mark <= bound).max()
+            }
             greatest => greatest,
         };
         if let Some(greatest) = greatest {
-            self.watermark.advance(EventTime(greatest));
+            self.time.watermark.advance(EventTime(greatest));
         }
     }
 
+    /// Goes on from where an earlier run was.
+    pub(crate) fn restore(&mut self, time: SourceTime) {
+        self.time = time;
+    }
+
     /// Goes on from the watermark of an earlier run.
-    pub(crate) fn restore(&mut self, watermark: Watermark) {
-        self.watermark = watermark;
+    pub(crate) fn restore_watermark(&mut self, watermark: Watermark) {
+        self.time.watermark = watermark;
     }
 
     /// A bounded source has ended: everything is complete.
     pub(crate) fn end(&mut self) {
-        self.watermark.advance(EventTime(i64::MAX));
+        self.time.watermark.advance(EventTime(i64::MAX));
     }
 
     pub(crate) fn is_bounded(&self) -> bool {
         self.source.is_bounded()
     }
 
-    pub(crate) fn watermark(&self) -> Watermark {
-        self.watermark
+    pub(crate) fn time(&self) -> SourceTime {
+        self.time
+    }
+
+    /// Rows too far ahead of their commit to be believed, since the start.
+    pub(crate) fn ahead(&self) -> u64 {
+        self.ahead
     }
 
     pub(crate) fn table(&self) -> &str {

@@ -18,12 +18,23 @@ pub(crate) struct Stats {
     pub(crate) refused: AtomicU64,
     pub(crate) dropped: AtomicU64,
     derived: Mutex<(BTreeMap<String, u64>, u64)>,
-    watermarks: Mutex<BTreeMap<String, Watermark>>,
+    tables: Mutex<BTreeMap<String, TableStatus>>,
     checkpoint: Mutex<CheckpointStatus>,
     sources: Mutex<BTreeMap<String, SourceStatus>>,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
     stages: Mutex<BTreeMap<String, StageStatus>>,
     state: OnceLock<Arc<StateMemory>>,
+}
+
+/// How far event time has come in a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableStatus {
+    /// Its watermark.
+    pub watermark: Watermark,
+    /// It has had no rows for so long that windows over several tables do not wait for it.
+    pub is_idle: bool,
+    /// Rows since the start whose watermark was more than a day ahead of their commit: they did not move the table's.
+    pub ahead: u64,
 }
 
 /// How a source outside the log is doing, since it was opened.
@@ -114,12 +125,12 @@ impl Stats {
         derived.1 += receipt.refused.len() as u64;
     }
 
-    pub(crate) fn watermarks<'a>(&self, sources: impl Iterator<Item = (&'a str, Watermark)>) {
-        let mut watermarks = lock(&self.watermarks);
-        for (table, watermark) in sources {
-            match watermarks.get_mut(table) {
-                Some(known) => *known = watermark,
-                None => drop(watermarks.insert(table.to_owned(), watermark)),
+    pub(crate) fn tables<'a>(&self, sources: impl Iterator<Item = (&'a str, TableStatus)>) {
+        let mut tables = lock(&self.tables);
+        for (table, status) in sources {
+            match tables.get_mut(table) {
+                Some(known) => *known = status,
+                None => drop(tables.insert(table.to_owned(), status)),
             }
         }
     }
@@ -201,7 +212,7 @@ impl Stats {
             dropped: self.dropped.load(Ordering::Relaxed),
             derived: derived.0.clone(),
             derived_refused: derived.1,
-            watermarks: lock(&self.watermarks).clone(),
+            tables: lock(&self.tables).clone(),
             checkpoint: lock(&self.checkpoint).clone(),
             sources: lock(&self.sources).clone(),
             sinks: lock(&self.sinks).clone(),
@@ -230,8 +241,8 @@ pub struct Status {
     pub derived: BTreeMap<String, u64>,
     /// Derived rows that were no good events: they are in `dead_letters`.
     pub derived_refused: u64,
-    /// Watermark by source table.
-    pub watermarks: BTreeMap<String, Watermark>,
+    /// Event time by source table.
+    pub tables: BTreeMap<String, TableStatus>,
     /// Checkpoints.
     pub checkpoint: CheckpointStatus,
     /// Sources outside the log, by table.

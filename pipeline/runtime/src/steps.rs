@@ -11,9 +11,10 @@
 //!                                steps      [ 1    2 ][ 3    4 ]
 //! ```
 
+use crate::clocks::Timeline;
 use crate::source::TableRows;
 use chalk_event::{IngestTime, Watermark};
-use chalk_graph::{Graph, JoinBound, JoinMode, NodeId, NodeKind, WindowKind};
+use chalk_graph::{Aggregate, Forget, Graph, Join, JoinBound, JoinMode, Node, NodeId, NodeKind, WindowKind};
 use chalk_operators::ttl_tick;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,56 +22,51 @@ use std::ops::Range;
 /// A node whose rows must not all be in one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Closer {
-    /// It closes windows by the watermark of a source.
-    Windows { source: NodeId, kind: WindowKind, lateness: i64 },
+    /// It closes windows by its watermark.
+    Windows { node: NodeId, kind: WindowKind, lateness: i64 },
     /// It looks up what there is at a row's commit: no later change may come before the row. The sources of both sides.
     Lookup { left: Vec<NodeId>, right: Vec<NodeId> },
     /// It forgets what is old: the rows of a step are of one tick of so many nanoseconds.
     Ticks { tick: i64 },
 }
 
-/// All nodes of a graph that close windows, with each of their sources; and those that look something up.
+/// All nodes of a graph that close windows, look something up or forget.
 pub(crate) fn closers(graph: &Graph) -> Vec<Closer> {
-    let mut closers = Vec::new();
-    for (id, node) in graph.iter() {
-        let (kind, lateness) = match &node.kind {
-            NodeKind::Aggregate(aggregate) => match &aggregate.close {
-                Some(close) => (close.kind, close.lateness),
-                None => {
-                    closers.extend(aggregate.ttl.map(|kept| Closer::Ticks { tick: ttl_tick(kept) }));
-                    continue;
-                }
-            },
-            NodeKind::Forget(forget) => {
-                closers.push(Closer::Ticks { tick: ttl_tick(forget.kept) });
-                continue;
-            }
-            NodeKind::Session(session) => match &session.close {
-                Some(close) => (WindowKind::Session { gap: session.gap }, close.lateness),
-                None => continue,
-            },
-            NodeKind::Join(join) => match (&join.mode, node.inputs.as_slice()) {
-                (JoinMode::Closing(close), _) => match close.bound {
-                    JoinBound::Window { kind, .. } => (kind, close.lateness),
-                    // Any time can be a row's last.
-                    JoinBound::Interval { .. } => (WindowKind::Session { gap: 0 }, close.lateness),
-                },
-                (JoinMode::Lookup, &[left, right]) => {
-                    let (left, right) = (graph.all_sources_of(left), graph.all_sources_of(right));
-                    closers.push(Closer::Lookup { left, right });
-                    continue;
-                }
-                (JoinMode::Live | JoinMode::Forgetting | JoinMode::Lookup, _) => continue,
-            },
-            _ => continue,
-        };
-        closers.extend(graph.sources_of(id).into_iter().map(|source| Closer::Windows { source, kind, lateness }));
+    let of = |(id, node): (NodeId, &Node)| match (&node.kind, node.inputs.as_slice()) {
+        (NodeKind::Aggregate(Aggregate { ttl: Some(kept), .. }) | NodeKind::Forget(Forget { kept, .. }), _) => {
+            Some(Closer::Ticks { tick: ttl_tick(*kept) })
+        }
+        (NodeKind::Join(Join { mode: JoinMode::Lookup, .. }), &[left, right]) => {
+            Some(Closer::Lookup { left: graph.all_sources_of(left), right: graph.all_sources_of(right) })
+        }
+        (kind, _) => closes(kind).map(|(kind, lateness)| Closer::Windows { node: id, kind, lateness }),
+    };
+    graph.iter().filter_map(of).collect()
+}
+
+/// What a node closes as event time goes on, and how long after its end, if it does.
+pub(crate) fn closes(kind: &NodeKind) -> Option<(WindowKind, i64)> {
+    match kind {
+        NodeKind::Aggregate(aggregate) => aggregate.close.as_ref().map(|close| (close.kind, close.lateness)),
+        NodeKind::Session(session) => {
+            session.close.as_ref().map(|close| (WindowKind::Session { gap: session.gap }, close.lateness))
+        }
+        NodeKind::Join(Join { mode: JoinMode::Closing(close), .. }) => Some(match close.bound {
+            JoinBound::Window { kind, .. } => (kind, close.lateness),
+            // Any time can be a row's last.
+            JoinBound::Interval { .. } => (WindowKind::Session { gap: 0 }, close.lateness),
+        }),
+        _ => None,
     }
-    closers
 }
 
 /// Cuts a run of commits, which were made at these times, into steps.
-pub(crate) fn cut(made: &[IngestTime], tables: &BTreeMap<NodeId, TableRows>, closers: &[Closer]) -> Vec<Range<usize>> {
+pub(crate) fn cut(
+    made: &[IngestTime],
+    tables: &BTreeMap<NodeId, TableRows>,
+    timeline: &Timeline,
+    closers: &[Closer],
+) -> Vec<Range<usize>> {
     let commits = made.len();
     let has_rows = |sources: &[NodeId], commits: Range<usize>| {
         sources.iter().any(|source| tables.get(source).is_some_and(|table| table.has_rows(&commits)))
@@ -79,10 +75,8 @@ pub(crate) fn cut(made: &[IngestTime], tables: &BTreeMap<NodeId, TableRows>, clo
     let mut start = 0;
     for commit in 1..commits {
         let cuts = |closer: &Closer| match closer {
-            Closer::Windows { source, kind, lateness } => {
-                let closed = |commit| {
-                    tables.get(source).and_then(|rows| closed(rows.watermark_before(commit), *kind, *lateness))
-                };
+            Closer::Windows { node, kind, lateness } => {
+                let closed = |commit| closed(timeline.before(*node, commit), *kind, *lateness);
                 closed(commit - 1) != closed(commit)
             }
             Closer::Lookup { left, right } => has_rows(right, commit..commit + 1) && has_rows(left, start..commit),
@@ -112,18 +106,17 @@ fn closed(watermark: Watermark, kind: WindowKind, lateness: i64) -> Option<i64> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::SourceTime;
     use arrow::array::RecordBatch;
     use arrow::datatypes::{DataType, Field, Schema};
     use chalk_event::EventTime;
     use std::sync::Arc;
 
     fn check(kind: WindowKind, watermarks: &[i64], lateness: i64, ends: &[usize]) {
-        let commits = watermarks.iter().map(|&mark| (0..0, Watermark::at(EventTime(mark)))).collect();
-        let rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
-        let table = TableRows { rows, weights: None, commits, after: Watermark::default() };
-        let closer = Closer::Windows { source: NodeId(0), kind, lateness };
+        let timeline = Timeline::of(NodeId(0), watermarks.iter().map(|&mark| Watermark::at(EventTime(mark))).collect());
+        let closer = Closer::Windows { node: NodeId(0), kind, lateness };
         let made = vec![IngestTime(0); watermarks.len()];
-        let steps = cut(&made, &BTreeMap::from([(NodeId(0), table)]), &[closer]);
+        let steps = cut(&made, &BTreeMap::new(), &timeline, &[closer]);
         assert_eq!(steps.iter().map(|step| step.end).collect::<Vec<_>>(), ends);
         assert!(steps.windows(2).all(|pair| pair[0].end == pair[1].start));
     }
@@ -131,7 +124,7 @@ mod tests {
     #[test]
     fn what_is_old_is_forgotten_between_steps() {
         let made: Vec<IngestTime> = [1, 9, 10, 35, 36].map(IngestTime).to_vec();
-        let steps = cut(&made, &BTreeMap::new(), &[Closer::Ticks { tick: 10 }]);
+        let steps = cut(&made, &BTreeMap::new(), &Timeline::default(), &[Closer::Ticks { tick: 10 }]);
         assert_eq!(steps, [0..2, 2..3, 3..5]);
     }
 
@@ -143,20 +136,15 @@ mod tests {
             let mut commit = |rows: &usize| {
                 let start = end;
                 end += rows;
-                (start..end, Watermark::default())
+                (start..end, SourceTime::default())
             };
             let commits = rows.iter().map(&mut commit).collect();
-            TableRows {
-                rows: RecordBatch::new_empty(Arc::clone(&schema)),
-                weights: None,
-                commits,
-                after: Watermark::default(),
-            }
+            TableRows { rows: RecordBatch::new_empty(Arc::clone(&schema)), weights: None, commits }
         };
         let check = |asks: &[usize], changes: &[usize], ends: &[usize]| {
             let tables = BTreeMap::from([(NodeId(0), table(asks)), (NodeId(1), table(changes))]);
             let lookup = Closer::Lookup { left: vec![NodeId(0)], right: vec![NodeId(1)] };
-            let steps = cut(&vec![IngestTime(0); asks.len()], &tables, &[lookup]);
+            let steps = cut(&vec![IngestTime(0); asks.len()], &tables, &Timeline::default(), &[lookup]);
             assert_eq!(steps.iter().map(|step| step.end).collect::<Vec<_>>(), ends);
         };
         check(&[1, 0, 1, 0, 0], &[0, 1, 1, 0, 1], &[1, 4, 5]);

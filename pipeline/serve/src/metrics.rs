@@ -313,9 +313,17 @@ fn pipeline(registry: &mut Registry, app: &App) {
     let now = (app.clock)();
     let seconds = |nanos: i64| nanos as f64 / NANOS_PER_SECOND as f64;
     let known = || {
-        let known = status.watermarks.iter().filter_map(|(table, watermark)| Some((table, watermark.time()?.0)));
+        let known = status.tables.iter().filter_map(|(table, status)| Some((table, status.watermark.time()?.0)));
         known.map(|(table, time)| (vec![("table", table.clone())], time))
     };
+    let ahead = status.tables.iter().map(|(table, status)| (vec![("table", table.clone())], status.ahead));
+    registry.register(
+        "rows_ahead",
+        "Rows of a table since the start that did not move its watermark: more than a day ahead of their commit",
+        counters(ahead),
+    );
+    let idle = status.tables.iter().map(|(table, status)| (vec![("table", table.clone())], f64::from(status.is_idle)));
+    registry.register("table_idle", "1 while windows over several tables do not wait for a table", gauges(idle));
     let watermarks = known().map(|(table, time)| (table, seconds(time)));
     registry.register_with_unit(
         "watermark",

@@ -11,9 +11,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Columns that only the batch answer has: the watermark of its table before a row's commit; the least watermark of the first two tables then;
-/// the number of its commit; how often a long time had passed before it.
+/// Columns that only the batch answer has: the watermark of its table before a row's commit; that of windows of the table which are joined with
+/// those of another; the least watermark of the first two tables then; the number of its commit; how often a long time had passed before it.
 pub(super) const BEFORE: &str = "_before";
+pub(super) const BEFORE_JOIN: &str = "_before_join";
 pub(super) const BOTH: &str = "_both";
 pub(super) const COMMIT: &str = "_commit";
 pub(super) const ERA: &str = "_era";
@@ -26,6 +27,7 @@ const LONG_S: i64 = 3 * TTL_S;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
     pub(super) before: Option<i64>,
+    pub(super) before_join: Option<i64>,
     pub(super) both: Option<i64>,
     pub(super) commit: i64,
     pub(super) era: i64,
@@ -201,7 +203,7 @@ impl Story {
             if table == 2 {
                 there.extend(rows.iter().cloned());
             }
-            let is_later = forgets && chance.once_in(3);
+            let is_later = chance.once_in(if forgets { 3 } else { 8 });
             happens.push(Happens::Append { table, rows, gone, is_later });
         }
         Self { tables, run: first, forgets, happens }
@@ -224,7 +226,7 @@ impl Story {
 
     /// All rows of a table that are there in the end, with what is known of each; `None` when rows go that were never there.
     pub(super) fn rows(&self, table: usize) -> Option<Vec<(&Row, Known)>> {
-        let mut marks: Vec<Option<i64>> = vec![None; 2];
+        let mut marks = Marks::default();
         let (mut all, mut era): (Vec<(&Row, Known)>, i64) = (Vec::new(), 0);
         for (happens, commit) in self.happens.iter().zip(0..) {
             let Happens::Append { table: other, rows, gone, is_later } = happens else { continue };
@@ -233,16 +235,32 @@ impl Story {
                 for row in gone {
                     all.swap_remove(all.iter().position(|(there, _)| *there == row)?);
                 }
-                let both = marks.iter().copied().min().flatten();
-                let before = marks.get(table).copied().flatten();
-                let known = Known { before, both, commit, era };
+                let before = marks.own.get(table).copied().flatten();
+                let before_join = marks.before_join.get(table).copied().flatten();
+                let known = Known { before, before_join, both: marks.both, commit, era };
                 all.extend(rows.iter().map(|row| (row, known)));
             }
-            if let Some(mark) = marks.get_mut(*other) {
-                *mark = (*mark).max(self.marks(*other, rows));
-            }
+            marks.read(*other, self.marks(*other, rows), era);
         }
         Some(all)
+    }
+
+    /// Whether what joins the first two tables does not wait for one of them in the end.
+    pub(super) fn goes_past_idle(&self) -> bool {
+        self.last_of_both() > (0..2).map(|table| self.last_watermark(table)).min().flatten()
+    }
+
+    /// The least watermark of the first two tables in the end.
+    pub(super) fn last_of_both(&self) -> Option<i64> {
+        let (mut marks, mut era) = (Marks::default(), 0);
+        for happens in &self.happens {
+            let Happens::Append { table, rows, is_later, .. } = happens else { continue };
+            era += i64::from(*is_later);
+            marks.read(*table, self.marks(*table, rows), era);
+        }
+        let ends = [0, 1].map(|table| !matches!(self.tables[table].origin, Origin::Topic(_)));
+        marks.end(ends);
+        marks.both
     }
 
     /// Whether all rows that go are there.
@@ -304,6 +322,49 @@ impl Story {
     }
 }
 
+/// Watermarks of the first two tables, as they go on with commits to these.
+#[derive(Default)]
+struct Marks {
+    own: [Option<i64>; 2],
+    /// Of windows of each, which are joined with those of the other.
+    before_join: [Option<i64>; 2],
+    /// Of what is joined: the least of those that are not idle.
+    both: Option<i64>,
+    /// How often a long time had passed before the first commit, before the last one, and before the last one of each.
+    eras: Option<(i64, i64)>,
+    rows_in: [Option<i64>; 2],
+}
+
+impl Marks {
+    fn read(&mut self, table: usize, mark: Option<i64>, era: i64) {
+        let Some(own) = self.own.get_mut(table) else { return };
+        *own = (*own).max(mark);
+        self.rows_in[table] = Some(era);
+        self.eras = Some((self.eras.map_or(era, |(first, _)| first), era));
+        self.join([false; 2]);
+    }
+
+    /// Some tables have ended.
+    fn end(&mut self, ends: [bool; 2]) {
+        for (own, _) in self.own.iter_mut().zip(ends).filter(|(_, ends)| *ends) {
+            *own = Some(i64::MAX);
+        }
+        self.join(ends);
+    }
+
+    fn join(&mut self, ended: [bool; 2]) {
+        let idle = [0, 1].map(|table| {
+            let since = |(first, last): (i64, i64)| last > self.rows_in[table].unwrap_or(first);
+            !ended[table] && self.eras.is_some_and(since)
+        });
+        let least = (0..2).filter(|&table| !idle[table]).map(|table| self.own[table]).min().flatten();
+        self.both = self.both.max(least);
+        for ((before, own), is_idle) in self.before_join.iter_mut().zip(self.own).zip(idle) {
+            *before = (*before).max(if is_idle { self.both } else { own });
+        }
+    }
+}
+
 /// Rows as the batch engine reads them; `schema` is the table's, and gets what is known of each behind it.
 pub(super) fn batch(rows: &[(&Row, Known)], schema: &SchemaRef) -> RecordBatch {
     let column = |name: &str| -> ArrayRef {
@@ -315,6 +376,9 @@ pub(super) fn batch(rows: &[(&Row, Known)], schema: &SchemaRef) -> RecordBatch {
             "x" => Arc::new(rows.iter().map(|(row, _)| row.x).collect::<Float64Array>()),
             "b" => Arc::new(rows.iter().map(|(row, _)| row.b).collect::<BooleanArray>()),
             BEFORE => Arc::new(rows.iter().map(|(_, known)| known.before).collect::<TimestampNanosecondArray>()),
+            BEFORE_JOIN => {
+                Arc::new(rows.iter().map(|(_, known)| known.before_join).collect::<TimestampNanosecondArray>())
+            }
             BOTH => Arc::new(rows.iter().map(|(_, known)| known.both).collect::<TimestampNanosecondArray>()),
             ERA => Arc::new(rows.iter().map(|(_, known)| known.era).collect::<Int64Array>()),
             _ => Arc::new(rows.iter().map(|(_, known)| known.commit).collect::<Int64Array>()),
@@ -322,7 +386,7 @@ pub(super) fn batch(rows: &[(&Row, Known)], schema: &SchemaRef) -> RecordBatch {
     };
     let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
     let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
-    fields.extend([BEFORE, BOTH].map(|name| Field::new(name, time.clone(), true)));
+    fields.extend([BEFORE, BEFORE_JOIN, BOTH].map(|name| Field::new(name, time.clone(), true)));
     fields.extend([COMMIT, ERA].map(|name| Field::new(name, DataType::Int64, false)));
     let columns = fields.iter().map(|field| column(field.name())).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of the schema")

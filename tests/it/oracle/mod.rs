@@ -30,7 +30,7 @@ use chalk_plan::{Project, batch_plan};
 use chance::Chance;
 use data::{Happens, Story, batch};
 use datafusion::datasource::MemTable;
-use query::{CONSTRUCTS, LAST_ERA, MARK, Query, query};
+use query::{CONSTRUCTS, IDLE, LAST_ERA, MARK, Query, query};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -214,8 +214,12 @@ fn answer(story: &Story, query: &Query, late: &[i64]) -> Result<Answer, String> 
         let rows = MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(text)?;
         context.register_table(table.name.as_str(), Arc::new(rows)).map_err(text)?;
     }
-    let marks = query.closed_by.iter().map(|&table| story.last_watermark(table).unwrap_or(i64::MIN));
-    let sql = match marks.min() {
+    let mark = match query.closed_by.as_slice() {
+        [] => None,
+        [table] => Some(story.last_watermark(*table).unwrap_or(i64::MIN)),
+        _ => Some(story.last_of_both().unwrap_or(i64::MIN)),
+    };
+    let sql = match mark {
         None => query.batch.clone(),
         Some(mark) => query.batch.replace(MARK, &mark.saturating_sub(query.lateness * NANOS_PER_SECOND).to_string()),
     };
@@ -418,7 +422,8 @@ fn try_seed(seed: u64, tried: &mut Tried) {
     let ran = quietly(|| stream(&story, &together));
     for (index, query) in queries.iter().enumerate() {
         tried.queries += 1;
-        query.used.iter().for_each(|construct| *tried.used.entry(construct).or_default() += 1);
+        let idle = (query.closed_by.len() > 1 && story.goes_past_idle()).then_some(IDLE);
+        query.used.iter().chain(&idle).for_each(|construct| *tried.used.entry(construct).or_default() += 1);
         let wrong = match &ran {
             // Whichever of them it was fails alone, too.
             Err(_) => fault(&story, query),

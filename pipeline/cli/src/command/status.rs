@@ -92,7 +92,7 @@ fn running(address: &str) -> Result<Value, CliError> {
     };
     let pipeline = &status["pipeline"];
     let number = |name: &str| status[name].as_u64().unwrap_or(0);
-    let held_by = holding(&pipeline["watermarks"]);
+    let held_by = holding(pipeline);
     Ok(json!({
         "name": crate::node::PIPELINE,
         "running": true,
@@ -112,6 +112,8 @@ fn running(address: &str) -> Result<Value, CliError> {
         "derived": pipeline["derived"],
         "derived_refused": pipeline["derived_refused"],
         "watermarks": pipeline["watermarks"],
+        "idle": pipeline["idle"],
+        "ahead": pipeline["ahead"],
         "watermark": held_by.as_ref().map(|(_, watermark)| watermark),
         "held_by": held_by.as_ref().map(|(table, _)| table),
         "views": status["views"],
@@ -137,12 +139,16 @@ fn stages(stages: &Value, first: &Value, seconds: f64) -> Map<String, Value> {
     stages.as_object().into_iter().flatten().map(rated).collect()
 }
 
-/// The table with the earliest watermark, among those that have one: windows over several tables wait for it.
-fn holding(watermarks: &Value) -> Option<(String, String)> {
-    let marks = watermarks.as_object()?.iter();
+/// The table with the earliest watermark, among those that have one and are not idle: windows over several tables wait for it.
+fn holding(pipeline: &Value) -> Option<(String, String)> {
+    let marks = pipeline["watermarks"].as_object()?.iter().filter(|(table, _)| !is_idle(pipeline, table));
     let marks = marks.filter_map(|(table, watermark)| Some((table.clone(), watermark.as_str()?.to_owned())));
     let nanos = |watermark: &str| chalk_codec::parse_timestamp(watermark);
     marks.min_by_key(|(table, watermark)| (nanos(watermark), table.clone()))
+}
+
+fn is_idle(pipeline: &Value, table: &str) -> bool {
+    pipeline["idle"].as_array().into_iter().flatten().any(|idle| idle == table)
 }
 
 /// What the log says of pipelines that nobody runs.
@@ -249,32 +255,47 @@ impl Lines {
             _ => "none yet".to_owned(),
         };
         self.add("  watermark", watermark);
-        self.listed("    ", &pipeline["watermarks"], |watermark| watermark.as_str().unwrap_or("none").to_owned());
+        self.listed("    ", &pipeline["watermarks"], |table, watermark| {
+            let mut text = watermark.as_str().unwrap_or("none").to_owned();
+            if is_idle(pipeline, table) {
+                text.push_str(", idle");
+            }
+            match pipeline["ahead"][table].as_u64() {
+                Some(0) | None => {}
+                Some(rows) => {
+                    text.push_str(&format!(
+                        "; not moved by {}, over a day ahead of when they came",
+                        counted(rows, "row")
+                    ));
+                }
+            }
+            text
+        });
         self.add("  views", counted(pipeline["views"].as_object().map_or(0, Map::len) as u64, "view"));
-        self.listed("    ", &pipeline["views"], |view| counted(view["rows"].as_u64().unwrap_or(0), "row"));
+        self.listed("    ", &pipeline["views"], |_, view| counted(view["rows"].as_u64().unwrap_or(0), "row"));
         if pipeline["state"].is_object() {
             self.add("  state", state_text(&pipeline["state"]));
         }
         self.add("  checkpoint", checkpoint_text(&pipeline["checkpoint"]));
         if pipeline["sources"].as_object().is_some_and(|sources| !sources.is_empty()) {
             self.add("  sources", counted(pipeline["sources"].as_object().map_or(0, Map::len) as u64, "source"));
-            self.listed("    ", &pipeline["sources"], source_text);
+            self.listed("    ", &pipeline["sources"], |_, source| source_text(source));
         }
         if pipeline["stages"].as_object().is_some_and(|stages| !stages.is_empty()) {
             self.add("  stages", counted(pipeline["stages"].as_object().map_or(0, Map::len) as u64, "stage"));
-            self.listed("    ", &pipeline["stages"], stage_text);
+            self.listed("    ", &pipeline["stages"], |_, stage| stage_text(stage));
         }
         if pipeline["sinks"].as_object().is_some_and(|sinks| !sinks.is_empty()) {
             self.add("  sinks", counted(pipeline["sinks"].as_object().map_or(0, Map::len) as u64, "sink"));
-            self.listed("    ", &pipeline["sinks"], sink_text);
+            self.listed("    ", &pipeline["sinks"], |_, sink| sink_text(sink));
         }
     }
 
-    fn listed(&mut self, indent: &str, of: &Value, value: impl Fn(&Value) -> String) {
+    fn listed(&mut self, indent: &str, of: &Value, value: impl Fn(&str, &Value) -> String) {
         let entries = of.as_object();
         let width = entries.into_iter().flatten().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, entry) in entries.into_iter().flatten() {
-            self.0.push_str(&format!("{indent}{name:<width$}  {}\n", value(entry)));
+            self.0.push_str(&format!("{indent}{name:<width$}  {}\n", value(name, entry)));
         }
     }
 }

@@ -130,6 +130,8 @@ pub struct TableDefinition {
     pub watermark_field: Option<String>,
     /// `lateness`: how long after its end a window that an `INSERT INTO` closes still accepts rows; 0 by default.
     pub lateness: Duration,
+    /// `idle_micros`: after so long without rows, windows over several tables do not wait for this one; 5 minutes by default, `None` for ever.
+    pub idle_after: Option<Duration>,
 }
 
 /// What a table is for.
@@ -144,8 +146,7 @@ pub enum Role {
 /// Reads the options of a table; `is_lookup` says whether it is a temporary one, that joins look up. `generators` are connectors that the program
 /// adds, by name.
 ///
-/// Accepted, and of no effect: `idle_micros`, since the partitions of a table share its watermark, so that an idle one holds nothing back;
-/// `lookup.cache.max_bytes` and `lookup.cache.ttl` of a temporary table, since all of it is kept, and always as it is.
+/// Accepted, and of no effect: `lookup.cache.max_bytes` and `lookup.cache.ttl` of a temporary table, since all of it is kept, and always as it is.
 ///
 /// # Errors
 /// The first option that is missing, unknown or of no use; the message names those that are known.
@@ -161,7 +162,7 @@ pub fn read(
     let event_time_field = options.optional("event_time_field");
     let watermark_field = options.optional("watermark_field");
     let lateness = options.interval("lateness")?.unwrap_or_default();
-    options.whole("idle_micros")?;
+    let idle_after = options.whole("idle_micros")?.map_or(IDLE_AFTER, Duration::from_micros);
     if is_lookup {
         options.whole("lookup.cache.max_bytes")?;
         options.interval("lookup.cache.ttl")?;
@@ -232,8 +233,21 @@ pub fn read(
         let (is, not) = if only == Role::Source { ("read", "written") } else { ("written", "read") };
         return Err(refused("type", format!("connector '{connector}' can be {is}, not {not}")));
     }
-    Ok(TableDefinition { options: read, role, format, bad_data, event_time_field, watermark_field, lateness })
+    let idle_after = (!idle_after.is_zero()).then_some(idle_after);
+    Ok(TableDefinition {
+        options: read,
+        role,
+        format,
+        bad_data,
+        event_time_field,
+        watermark_field,
+        lateness,
+        idle_after,
+    })
 }
+
+/// As Arroyo has it.
+const IDLE_AFTER: Duration = Duration::from_secs(300);
 
 /// What there is, for errors.
 const CONNECTORS: [&str; 8] =

@@ -1,108 +1,230 @@
-//! Joins that are made of others: where NULL equals NULL, of rows marked by whether they have a partner, of `NOT IN`, of any row with any.
+//! Joins: of what is known to end, of what changes.
 
-use super::{Planned, Query};
+use super::{Planned, Query, columns, special_joins};
 use crate::error::Mistake;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use chalk_graph::{self as graph, AggregateCall, AggregateFunction, JoinKind, JoinMode, NodeId, NodeKind};
-use datafusion::common::{JoinType, NullEquality};
+use crate::project::ClosingWindows;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use chalk_graph::{self as graph, CloseJoin, JoinBound, JoinKind, JoinMode, NodeId, NodeKind, WindowKind};
+use datafusion::common::{Column as ColumnName, DFSchema, JoinType, ScalarValue};
 use datafusion::functions::core::expr_fn::r#struct;
-use datafusion::logical_expr::{Expr, Join, LogicalPlan, Operator};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column, is_not_null, lit};
+use datafusion::logical_expr::builder::build_join_schema;
+use datafusion::logical_expr::{Expr, Join};
+use datafusion::physical_expr::expressions::{Column, lit};
 use std::sync::Arc;
 
-/// The same join over other expressions of its sides.
-fn with_on(join: &Join, on: Vec<(Expr, Expr)>) -> Join {
-    Join { on, null_equality: NullEquality::NullEqualsNothing, null_aware: false, ..join.clone() }
-}
-
-/// A join in which NULL equals NULL: each side's keys as one that is never NULL.
-pub(super) fn with_nulls_equal(join: &Join) -> Join {
-    if join.null_equality == NullEquality::NullEqualsNothing || join.on.is_empty() {
-        return join.clone();
-    }
-    let (left, right) = join.on.iter().cloned().unzip();
-    with_on(join, vec![(r#struct(left), r#struct(right))])
-}
-
-/// Whether rows of a join without equalities stay few: the rows of one side are counted beforehand, or only whether there are any matters.
-pub(super) fn is_bounded(join: &Join) -> bool {
-    let counted = |side: &LogicalPlan| side.max_rows().is_some();
-    let asks = matches!(
-        join.join_type,
-        JoinType::LeftSemi | JoinType::LeftAnti | JoinType::RightSemi | JoinType::RightAnti | JoinType::LeftMark
-    );
-    counted(&join.left) || counted(&join.right) || asks && join.filter.is_none()
-}
-
 impl Query<'_> {
-    /// All left rows, with whether they have a partner.
-    pub(super) fn mark_join(&mut self, join: &Join) -> Planned {
+    pub(super) fn join(&mut self, join: &Join) -> Planned {
+        if let Some(looked_up) = self.lookup(join) {
+            return looked_up;
+        }
+        let kind = match join.join_type {
+            JoinType::Inner => JoinKind::Inner,
+            JoinType::Left => JoinKind::Left,
+            JoinType::Right => JoinKind::Right,
+            JoinType::Full => JoinKind::Full,
+            JoinType::LeftSemi => JoinKind::LeftSemi,
+            JoinType::LeftAnti if join.null_aware => return self.not_in(join),
+            JoinType::LeftAnti => JoinKind::LeftAnti,
+            JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
+                let on = join.on.iter().map(|(left, right)| (right.clone(), left.clone())).collect();
+                let (left, right) = (Arc::clone(&join.right), Arc::clone(&join.left));
+                return self.join(&Join { left, right, on, join_type: join.join_type.swap(), ..join.clone() });
+            }
+            JoinType::LeftMark => return self.mark_join(join),
+        };
         let left = self.plan(&join.left)?;
         let right = self.plan(&join.right)?;
-        let schema = Arc::clone(join.schema.inner());
-        let mut parts = Vec::new();
-        for (kind, mark) in [(JoinKind::LeftSemi, true), (JoinKind::LeftAnti, false)] {
-            let rows = self.join_of(join, kind, left, right, self.schema(left))?;
-            let mut columns = super::columns(&self.schema(rows));
-            columns.push(lit(mark));
-            let append_only = self.append_only(rows);
-            parts.push(self.add(NodeKind::Project(columns), vec![rows], Arc::clone(&schema), append_only));
+        self.join_of(join, kind, left, right, Arc::clone(join.schema.inner()))
+    }
+
+    /// A join of nodes that its sides have become, of this kind.
+    pub(super) fn join_of(
+        &mut self,
+        join: &Join,
+        kind: JoinKind,
+        left: NodeId,
+        right: NodeId,
+        schema: SchemaRef,
+    ) -> Planned {
+        if join.on.is_empty() && !special_joins::is_bounded(join) {
+            return Err(Mistake::new("a join needs an equality between its sides: cross joins never forget a row")
+                .hint("… JOIN … ON a.key = b.key"));
+        }
+        let join = &special_joins::with_nulls_equal(join);
+        if let Some((close, rest)) = self.closing_join(join, left, right)? {
+            return self.join_once(join, kind, left, right, schema, (close, rest));
+        }
+        let (left, right, mode) = self.forgetting_join(kind, left, right);
+        match &join.filter {
+            Some(filter) if kind != JoinKind::Inner => self.join_with_more(join, kind, filter, left, right, schema),
+            Some(filter) => {
+                let pairs = self.equi_join(join, kind, left, right, schema, mode)?;
+                self.filter(pairs, filter, &join.schema)
+            }
+            None => self.equi_join(join, kind, left, right, schema, mode),
+        }
+    }
+
+    /// A join whose rows are given once and let go of, and what else it asks of its pairs.
+    pub(super) fn join_once(
+        &mut self,
+        join: &Join,
+        kind: JoinKind,
+        left: NodeId,
+        right: NodeId,
+        schema: SchemaRef,
+        (close, rest): (CloseJoin, Option<Expr>),
+    ) -> Planned {
+        if rest.is_some() && kind != JoinKind::Inner {
+            return Err(Mistake::new(
+                "a join whose rows are given once, other than an inner one, has equalities and bounds of time alone",
+            )
+            .hint("choose rows in a subquery before the join, or make it a MATERIALIZED VIEW"));
+        }
+        let (tables, window) = match close.bound {
+            JoinBound::Window { kind, .. } => (self.tables_of(&[left, right]), kind),
+            JoinBound::Interval { .. } => (self.tables_of(&[left, right]), WindowKind::Session { gap: 0 }),
+        };
+        self.closes(&close.query, tables, window, close.lateness);
+        let pairs = self.equi_join(join, kind, left, right, schema, JoinMode::Closing(close))?;
+        match rest {
+            Some(rest) => self.filter(pairs, &rest, &join.schema),
+            None => Ok(pairs),
+        }
+    }
+
+    /// The tables that nodes' rows come from; a join of a table with itself has it twice.
+    pub(super) fn tables_of(&self, nodes: &[NodeId]) -> Vec<String> {
+        let graph = &self.translator.graph;
+        let sources = nodes.iter().flat_map(|&node| graph.sources_of(node));
+        let table = |source: NodeId| match &graph.node(source).kind {
+            NodeKind::Source(source) => Some(source.table.clone()),
+            _ => None,
+        };
+        sources.filter_map(table).collect()
+    }
+
+    /// Notes what closes the windows of a query. A later node of it has all tables of an earlier one.
+    pub(super) fn closes(&mut self, query: &str, tables: Vec<String>, kind: WindowKind, lateness: i64) {
+        let closed = ClosingWindows { tables, kind, lateness };
+        match self.translator.closed.get_mut(query) {
+            Some(earlier) if earlier.tables.len() > closed.tables.len() => {}
+            Some(earlier) => *earlier = closed,
+            None => drop(self.translator.closed.insert(query.to_owned(), closed)),
+        }
+    }
+
+    /// A join on equalities alone.
+    pub(super) fn equi_join(
+        &mut self,
+        join: &Join,
+        kind: JoinKind,
+        left: NodeId,
+        right: NodeId,
+        schema: SchemaRef,
+        mode: JoinMode,
+    ) -> Planned {
+        let (left_keys, right_keys): (Vec<&Expr>, Vec<&Expr>) =
+            join.on.iter().map(|(left, right)| (left, right)).unzip();
+        let left_width = self.schema(left).fields().len();
+        let right_width = self.schema(right).fields().len();
+        let left = self.with_columns(left, &left_keys, join.left.schema())?;
+        let right = self.with_columns(right, &right_keys, join.right.schema())?;
+        let both_append_only = self.append_only(left.node) && self.append_only(right.node);
+        let append_only = match mode {
+            JoinMode::Live => both_append_only && matches!(kind, JoinKind::Inner | JoinKind::LeftSemi),
+            JoinMode::Forgetting | JoinMode::Closing(_) | JoinMode::Lookup => true,
+        };
+        let one_sided = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
+        let (left_all, right_all) = (self.schema(left.node), self.schema(right.node));
+        let mut fields: Vec<Field> = left_all.fields().iter().map(|field| optional(field, kind, true)).collect();
+        let mut kept: Vec<usize> = (0..left_width).collect();
+        if !one_sided {
+            kept.extend((0..right_width).map(|index| fields.len() + index));
+            fields.extend(right_all.fields().iter().map(|field| optional(field, kind, false)));
+        }
+        let full = Arc::new(Schema::new(fields));
+        let joined = graph::Join { kind, left_keys: left.places, right_keys: right.places, mode };
+        let node = self.add(NodeKind::Join(joined), vec![left.node, right.node], Arc::clone(&full), append_only);
+        let expressions =
+            kept.iter().map(|&index| Arc::new(Column::new(full.field(index).name(), index)) as _).collect();
+        Ok(self.add(NodeKind::Project(expressions), vec![node], schema, append_only))
+    }
+
+    /// A join other than an inner one on equalities and more: the pairs of the inner join, and the rows that are in no pair.
+    ///
+    /// ```text
+    /// left, right ─▶ inner join ─▶ filter ─┬──────────────────────────────────▶ union
+    ///                                      └▶ left rows ─▶ left rows not in ────▲
+    /// ```
+    pub(super) fn join_with_more(
+        &mut self,
+        join: &Join,
+        kind: JoinKind,
+        filter: &Expr,
+        left: NodeId,
+        right: NodeId,
+        schema: SchemaRef,
+    ) -> Planned {
+        let both = build_join_schema(join.left.schema(), join.right.schema(), &JoinType::Inner)?;
+        let pairs = self.equi_join(join, JoinKind::Inner, left, right, Arc::clone(both.inner()), JoinMode::Live)?;
+        let pairs = self.filter(pairs, filter, &both)?;
+        let (of_left, of_right) = (join.left.schema(), join.right.schema());
+        match kind {
+            JoinKind::LeftSemi | JoinKind::LeftAnti => return self.rows_by_pairs(kind, left, of_left, pairs, &both),
+            JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full => {}
+        }
+        let mut parts =
+            vec![self.add(NodeKind::Project(columns(both.inner())), vec![pairs], Arc::clone(&schema), false)];
+        for (wanted, side, over, is_left) in [
+            (matches!(kind, JoinKind::Left | JoinKind::Full), left, of_left, true),
+            (matches!(kind, JoinKind::Right | JoinKind::Full), right, of_right, false),
+        ] {
+            if wanted {
+                let alone = self.rows_by_pairs(JoinKind::LeftAnti, side, over, pairs, &both)?;
+                let own = columns(&self.schema(alone));
+                let other = if is_left { of_right } else { of_left };
+                let absent = other.fields().iter().map(|field| Ok(lit(ScalarValue::try_from(field.data_type())?)));
+                let absent = absent.collect::<Result<Vec<_>, Mistake>>()?;
+                let all = if is_left { [own, absent].concat() } else { [absent, own].concat() };
+                parts.push(self.add(NodeKind::Project(all), vec![alone], Arc::clone(&schema), false));
+            }
         }
         Ok(self.add(NodeKind::Union, parts, schema, false))
     }
 
-    /// `x NOT IN (SELECT y …)`: rows without a partner, if there is no `y` at all, or neither `x` nor any `y` is NULL.
-    pub(super) fn not_in(&mut self, join: &Join) -> Planned {
-        let ([(x, y)], None) = (join.on.as_slice(), &join.filter) else {
-            return Err(Mistake::new(
-                "NOT IN (SELECT …) with a condition on the outer query is not supported in a pipeline",
-            )
-            .hint("use NOT EXISTS"));
-        };
-        let left = self.plan(&join.left)?;
-        let right = self.plan(&join.right)?;
-        let schema = self.schema(left);
-        let join = with_on(join, join.on.clone());
-        let without = self.join_of(&join, JoinKind::LeftAnti, left, right, Arc::clone(&schema))?;
-        let counts = self.counts(right, y, &join)?;
-        let keyed = self.with_columns(without, &[x], join.left.schema())?;
-        let x = keyed.places[0];
-        let (pairs, wide) = self.with_one_row(keyed.node, counts);
-        let count = self.schema(keyed.node).fields().len();
-        let column = |place: usize| Arc::new(Column::new(wide.field(place).name(), place)) as Arc<dyn PhysicalExpr>;
-        let binary = |left, operator, right| Arc::new(BinaryExpr::new(left, operator, right)) as Arc<dyn PhysicalExpr>;
-        let is_empty = binary(column(count), Operator::Eq, lit(0_i64));
-        let all_known =
-            binary(is_not_null(column(x))?, Operator::And, binary(column(count), Operator::Eq, column(count + 1)));
-        let passes = binary(is_empty, Operator::Or, all_known);
-        let passed = self.add(NodeKind::Filter(passes), vec![pairs], wide, false);
-        Ok(self.add(NodeKind::Project(super::columns(&schema)), vec![passed], schema, false))
+    /// The rows of a side that are in some pair, or in none: found by all their columns, as one key that is never NULL.
+    pub(super) fn rows_by_pairs(
+        &mut self,
+        kind: JoinKind,
+        side: NodeId,
+        over: &DFSchema,
+        pairs: NodeId,
+        both: &DFSchema,
+    ) -> Planned {
+        let row = over.iter().map(|(qualifier, field)| Expr::Column(ColumnName::new(qualifier.cloned(), field.name())));
+        let row = r#struct(row.collect());
+        let width = self.schema(side).fields().len();
+        let keyed = self.with_columns(side, &[&row], over)?;
+        let in_pairs = self.just_columns(pairs, &[&row], both)?;
+        let append_only = self.append_only(keyed.node) && self.append_only(in_pairs) && kind == JoinKind::LeftSemi;
+        let joined = graph::Join { kind, left_keys: keyed.places, right_keys: vec![0], mode: JoinMode::Live };
+        let full = self.schema(keyed.node);
+        let node = self.add(NodeKind::Join(joined), vec![keyed.node, in_pairs], Arc::clone(&full), append_only);
+        let expressions = (0..width).map(|index| Arc::new(Column::new(full.field(index).name(), index)) as _).collect();
+        let schema = self.schema(side);
+        Ok(self.add(NodeKind::Project(expressions), vec![node], schema, append_only))
     }
+}
 
-    /// One row: how many rows there are, and for how many the expression is not NULL.
-    fn counts(&mut self, rows: NodeId, expr: &Expr, join: &Join) -> Planned {
-        let append_only_input = self.append_only(rows);
-        let values = self.just_columns(rows, &[expr], join.right.schema())?;
-        let call = |args: Vec<usize>, display: &str| AggregateCall {
-            function: AggregateFunction::Count,
-            args,
-            filter: None,
-            display: display.to_owned(),
-        };
-        let calls = vec![call(Vec::new(), "count(*)"), call(vec![0], "count(value)")];
-        let field = |name: &str| Field::new(name, DataType::Int64, false);
-        let schema = Arc::new(Schema::new(vec![field("_count"), field("_values")]));
-        let kind = graph::Aggregate { keys: Vec::new(), calls, close: None, append_only_input, ttl: None };
-        Ok(self.add(NodeKind::Aggregate(kind), vec![values], schema, false))
-    }
-
-    /// Every row with the one that another node has.
-    fn with_one_row(&mut self, rows: NodeId, one: NodeId) -> (NodeId, SchemaRef) {
-        let fields = [self.schema(rows), self.schema(one)].map(|schema| schema.fields().to_vec()).concat();
-        let schema = Arc::new(Schema::new(fields));
-        let mode = JoinMode::Live;
-        let join = graph::Join { kind: JoinKind::Inner, left_keys: Vec::new(), right_keys: Vec::new(), mode };
-        (self.add(NodeKind::Join(join), vec![rows, one], Arc::clone(&schema), false), schema)
-    }
+/// A join's column: optional where its side can be without a partner; and no longer event time where it can be NULL.
+pub(super) fn optional(field: &Field, kind: JoinKind, left: bool) -> Field {
+    let nullable = match kind {
+        JoinKind::Left => !left,
+        JoinKind::Right => left,
+        JoinKind::Full => true,
+        JoinKind::Inner | JoinKind::LeftSemi | JoinKind::LeftAnti => false,
+    };
+    let field = field.clone();
+    if nullable { field.with_nullable(true) } else { field }
 }

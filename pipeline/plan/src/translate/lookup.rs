@@ -110,7 +110,7 @@ impl Query<'_> {
         self.may_look_up = true;
         let right = self.plan(&join.right);
         self.may_look_up = false;
-        let join = &super::joins::with_nulls_equal(join);
+        let join = &super::special_joins::with_nulls_equal(join);
         let pairs = self.equi_join(join, kind, left, right?, Arc::clone(join.schema.inner()), JoinMode::Lookup)?;
         match &join.filter {
             Some(filter) => self.filter(pairs, filter, &join.schema),

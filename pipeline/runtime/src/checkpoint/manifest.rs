@@ -1,6 +1,8 @@
 //! What a checkpoint says beside its runs.
 
 use super::CheckpointError;
+use crate::clocks::{ClockTime, Clocks};
+use crate::source::{SourceTable, SourceTime};
 use chalk_event::hash_key;
 use chalk_graph::Graph;
 use chalk_store::Storage;
@@ -13,7 +15,7 @@ pub(super) const MANIFEST: &str = "manifest";
 /// Ends the name of a run.
 const RUN: &str = ".run";
 /// The format of manifest, keys and saved groups. Another one is of no use, and costs a start that reads the whole log.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// What a checkpoint says beside its runs: a line with the CRC32C of the rest, in hexadecimal digits, then JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,12 +26,34 @@ pub(crate) struct Manifest {
     /// The epoch whose state this is, and its last commit.
     pub(crate) epoch: u64,
     pub(crate) upto: u64,
-    /// By source node, in nanoseconds.
-    pub(crate) watermarks: BTreeMap<usize, i64>,
+    /// How far event time has come.
+    pub(crate) time: SavedTime,
     /// Runs, oldest first.
     pub(crate) runs: Vec<String>,
     /// The number of the next run.
     pub(crate) next_run: u64,
+}
+
+/// How far event time has come, by node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedTime {
+    pub(super) sources: BTreeMap<usize, SourceTime>,
+    /// Of those nodes that act by it.
+    pub(super) clocks: BTreeMap<usize, ClockTime>,
+}
+
+impl SavedTime {
+    pub(crate) fn of(sources: &[SourceTable], clocks: &Clocks) -> Self {
+        Self { sources: sources.iter().map(|source| (source.node.0, source.time())).collect(), clocks: clocks.save() }
+    }
+
+    /// Gives new sources and clocks the times that these had.
+    pub(crate) fn restore(&self, sources: &mut [SourceTable], clocks: &mut Clocks) {
+        for source in sources {
+            source.restore(self.sources.get(&source.node.0).copied().unwrap_or_default());
+        }
+        clocks.restore(&self.clocks);
+    }
 }
 
 impl Manifest {
@@ -133,7 +157,8 @@ mod tests {
     fn it_comes_back_and_every_flipped_bit_is_noticed() {
         let files = MemoryFiles::new();
         let mut manifest = Manifest::new("0011223344556677".to_owned());
-        manifest.watermarks = BTreeMap::from([(0, -1), (109, 1_000_000_000)]);
+        let time: ClockTime = serde_json::from_str(r#"{"watermark":-1,"heard":[5,7]}"#).expect("JSON");
+        manifest.time.clocks = BTreeMap::from([(0, time), (109, ClockTime::default())]);
         manifest.runs = vec![manifest.next_name(), manifest.next_name()];
         manifest.write(&files).expect("memory");
         assert_eq!(Manifest::read(&files).expect("memory"), Some(manifest));

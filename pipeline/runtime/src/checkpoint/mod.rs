@@ -46,18 +46,18 @@ pub(crate) use choice::choose;
 pub(crate) use copies::Copier;
 use copies::{Copies, CopyManifest};
 use kept::Kept;
-pub(crate) use manifest::{Manifest, fingerprint};
+pub(crate) use manifest::{Manifest, SavedTime, fingerprint};
 pub(crate) use pace::Paced;
 pub use reread::topics_read_again;
 pub(crate) use reread::{is_reread, reread};
-pub(crate) use restore::{restore, restore_watermarks};
+pub(crate) use restore::restore;
 pub(crate) use save::{Saver, Saving, ViewChange};
 
 use crate::cold::Held;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
-use chalk_event::{ChangeBatch, CommitSeq, Epoch, Watermark};
+use chalk_event::{ChangeBatch, CommitSeq, Epoch};
 use chalk_graph::NodeId;
 use chalk_operators::GroupState;
 use chalk_store::Storage;
@@ -180,7 +180,7 @@ pub(crate) type Inputs = BTreeMap<(NodeId, u8), Vec<ChangeBatch>>;
 pub(crate) struct EngineState {
     pub(crate) epoch: Epoch,
     pub(crate) upto: CommitSeq,
-    pub(crate) watermarks: BTreeMap<NodeId, Watermark>,
+    pub(crate) time: SavedTime,
     pub(crate) inputs: Inputs,
     /// Groups that have changed since the checkpoint before, as they come.
     pub(crate) groups: Receiver<SavedGroups>,

@@ -3,10 +3,9 @@
 use super::{CheckpointError, Manifest, input_schema, is_reread, prefix, row_converter};
 use crate::cold::ColdViews;
 use crate::dataflow::Dataflow;
-use crate::source::SourceTable;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use chalk_event::{ChangeBatch, EventTime, Watermark};
+use chalk_event::ChangeBatch;
 use chalk_graph::{NodeId, NodeKind, SinkTarget};
 use chalk_operators::{GroupState, StateKind, state_kind};
 use chalk_store::Storage;
@@ -53,15 +52,6 @@ pub(crate) fn restore(
         }
     }
     Ok(())
-}
-
-/// Gives new sources the watermarks that a checkpoint says they had.
-pub(crate) fn restore_watermarks(manifest: &Manifest, sources: &mut [SourceTable]) {
-    for source in sources {
-        if let Some(&watermark) = manifest.watermarks.get(&source.node.0) {
-            source.restore(Watermark::at(EventTime(watermark)));
-        }
-    }
 }
 
 fn groups(

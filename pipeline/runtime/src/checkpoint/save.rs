@@ -154,7 +154,7 @@ impl Saver {
         views: BTreeMap<NodeId, ViewChange>,
         again: &dyn Fn(&CheckpointError) -> bool,
     ) -> Result<(), CheckpointError> {
-        let EngineState { epoch, upto, watermarks, inputs, groups, left, held: _held } = state;
+        let EngineState { epoch, upto, time, inputs, groups, left, held: _held } = state;
         let mut parts: BTreeMap<(NodeId, u8), Part> = BTreeMap::new();
         for ((node, port), batches) in inputs {
             let unknown = || CheckpointError::Unknown(format!("input {port} of node {}", node.0));
@@ -182,8 +182,7 @@ impl Saver {
         }
         self.manifest.epoch = epoch.0;
         self.manifest.upto = upto.0;
-        self.manifest.watermarks =
-            watermarks.into_iter().filter_map(|(node, mark)| Some((node.0, mark.time()?.0))).collect();
+        self.manifest.time = time;
         until_room(again, || self.publish())?;
         while let Some(range) = self.runs.due() {
             let name = self.manifest.next_name();
@@ -358,6 +357,7 @@ fn until_room<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::SavedTime;
     use chalk_event::{CommitSeq, Epoch};
     use chalk_store::memory::{EIO, ENOSPC, Fault, MemoryFiles};
     use std::cell::Cell;
@@ -373,8 +373,8 @@ mod tests {
         let group = GroupState { key: Box::new([upto as u8]), state: Some(vec![7; 500]) };
         let (sender, groups) = channel();
         sender.send(SavedGroups::Some(NodeId(0), vec![group])).expect("it is received later");
-        let (epoch, upto, watermarks, inputs) = (Epoch(upto), CommitSeq(upto), BTreeMap::new(), BTreeMap::new());
-        (EngineState { epoch, upto, watermarks, inputs, groups, left: Vec::new(), held: None }, sender)
+        let (epoch, upto, time, inputs) = (Epoch(upto), CommitSeq(upto), SavedTime::default(), BTreeMap::new());
+        (EngineState { epoch, upto, time, inputs, groups, left: Vec::new(), held: None }, sender)
     }
 
     fn save(saver: &mut Saver, upto: u64, again: &dyn Fn(&CheckpointError) -> bool) -> Result<(), CheckpointError> {

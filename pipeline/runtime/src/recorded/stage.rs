@@ -166,7 +166,7 @@ impl Running {
         let place = Place::find(&**log, &topic)?;
         let source = sources(&stage.input, &**log)?.pop();
         let mut source = source.ok_or_else(|| failed("it reads no table".to_owned()))?;
-        source.restore(place.watermark);
+        source.restore_watermark(place.watermark);
         let first = stage.kept.fields().len();
         let schema = &stage.input.node(stage.last()).schema;
         let arguments = schema.fields()[first..first + stage.arguments].iter();
@@ -279,9 +279,9 @@ impl Running {
 
     fn push(&mut self, commits: &[Commit]) -> Result<(), RuntimeError> {
         let table = self.source.read(commits)?;
-        let marks: Vec<Watermark> = (1..=commits.len()).map(|commit| table.watermark_before(commit)).collect();
+        let marks: Vec<Watermark> = (0..commits.len()).map(|commit| table.time_after(commit).watermark).collect();
         let rows = BTreeMap::from([(self.source.node, ChangeBatch::inserts(table.rows))]);
-        let output = self.dataflow.step(&rows, &BTreeMap::new())?;
+        let output = self.dataflow.step(&rows, &BTreeMap::new(), None)?;
         let batches: Vec<ChangeBatch> = output.sinks.into_iter().map(|(_, changes)| changes).collect();
         let schema = self.stage.input.node(self.stage.last()).schema.clone();
         let rows = ChangeBatch::concat(&schema, &batches)?.rows().clone();

@@ -7,7 +7,8 @@ mod verify;
 
 pub use verify::{Comparison, Verified, verify};
 
-use crate::checkpoint::{CheckpointError, Manifest, fingerprint, reread, restore, restore_watermarks, usable};
+use crate::checkpoint::{CheckpointError, Manifest, fingerprint, reread, restore, usable};
+use crate::clocks::Clocks;
 use crate::dataflow::{Dataflow, StepOutput};
 use crate::engine::{Engine, compute};
 use crate::error::RuntimeError;
@@ -91,6 +92,7 @@ struct Run<'a> {
     // state
     dataflow: Dataflow,
     sources: Vec<SourceTable>,
+    clocks: Clocks,
     views: BTreeMap<String, ViewRows>,
     /// The last commit that is computed.
     position: CommitSeq,
@@ -131,7 +133,7 @@ impl<'a> Run<'a> {
         restore(manifest, storage, &mut self.dataflow, &mut self.views, None)?;
         let upto = CommitSeq(manifest.upto);
         reread(self.log, upto, bytes_max, self.sources.clone(), &mut self.dataflow, self.timeline)?;
-        restore_watermarks(manifest, &mut self.sources);
+        manifest.time.restore(&mut self.sources, &mut self.clocks);
         self.position = upto;
         Ok(())
     }
@@ -172,6 +174,7 @@ impl<'a> Run<'a> {
             timeline,
             dataflow,
             sources,
+            clocks: Clocks::new(graph),
             views,
             position: CommitSeq(0),
             rows_in: 0,
@@ -182,7 +185,7 @@ impl<'a> Run<'a> {
     /// With what there is without any row, as when a pipeline starts.
     fn started(mut self) -> Result<Self, RuntimeError> {
         self.timeline.stand_at(self.position);
-        let first = self.dataflow.step(&BTreeMap::new(), &BTreeMap::new())?;
+        let first = self.dataflow.step(&BTreeMap::new(), &BTreeMap::new(), None)?;
         self.apply(first)?;
         Ok(self)
     }
@@ -201,7 +204,8 @@ impl<'a> Run<'a> {
     /// Takes commits through the graph, the last ones up to `upto`.
     fn compute(&mut self, commits: &[Commit], upto: CommitSeq) -> Result<(), RuntimeError> {
         self.timeline.stand_at(self.position);
-        let (output, rows_in) = compute(&mut self.dataflow, &mut self.sources, &self.closers, commits)?;
+        let (output, rows_in) =
+            compute(&mut self.dataflow, &mut self.sources, &mut self.clocks, &self.closers, commits)?;
         self.rows_in += rows_in;
         self.position = upto;
         self.apply(output)

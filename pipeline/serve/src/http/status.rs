@@ -4,7 +4,7 @@ use crate::app::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chalk_runtime::Status;
+use chalk_runtime::{Status, TableStatus};
 use chalk_view::ViewRows;
 use serde_json::{Map, Value, json};
 
@@ -30,13 +30,9 @@ pub(super) async fn status(State(app): State<App>) -> Json<Value> {
 }
 
 fn pipeline(status: &Status) -> Value {
-    let watermarks: Map<String, Value> = status
-        .watermarks
-        .iter()
-        .map(|(table, watermark)| {
-            (table.clone(), watermark.time().map_or(Value::Null, |_| json!(watermark.to_string())))
-        })
-        .collect();
+    let tables = |of: fn(&TableStatus) -> Value| {
+        status.tables.iter().map(|(table, status)| (table.clone(), of(status))).collect::<Map<String, Value>>()
+    };
     json!({
         "epochs": status.epochs,
         "rows_in": status.rows_in,
@@ -45,7 +41,9 @@ fn pipeline(status: &Status) -> Value {
         "refused": status.refused,
         "derived": status.derived,
         "derived_refused": status.derived_refused,
-        "watermarks": watermarks,
+        "watermarks": tables(|table| json!(table.watermark.time().map(|_| table.watermark.to_string()))),
+        "idle": status.tables.iter().filter(|(_, table)| table.is_idle).map(|(name, _)| name).collect::<Vec<_>>(),
+        "ahead": tables(|table| json!(table.ahead)),
         "checkpoint": {
             "epoch": status.checkpoint.last.map(|(epoch, _)| epoch.0),
             "upto": status.checkpoint.last.map(|(_, upto)| upto.0),

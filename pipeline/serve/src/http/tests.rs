@@ -147,12 +147,17 @@ async fn events_are_taken_and_can_be_queried() {
 async fn status_and_health_are_told() {
     let mut report = PipelineReport::default();
     report.status.rows_in = 5;
-    report.status.watermarks.insert("orders".to_owned(), chalk_event::Watermark::default());
+    report
+        .status
+        .tables
+        .insert("orders".to_owned(), chalk_runtime::TableStatus { is_idle: true, ahead: 3, ..Default::default() });
     let served = serve(QueryLimits::default(), Some(report.clone())).await;
     let (status, answer) = served.json("GET /status", "", "").await;
     assert_eq!((status, &answer["epoch"], &answer["views"]["totals"]["rows"]), (200, &json!(7), &json!(2)));
     assert_eq!((&answer["pipeline"]["rows_in"], &answer["failure"]), (&json!(5), &Value::Null));
     assert_eq!(answer["pipeline"]["watermarks"], json!({ "orders": null }));
+    assert_eq!(answer["pipeline"]["idle"], json!(["orders"]));
+    assert_eq!(answer["pipeline"]["ahead"], json!({ "orders": 3 }));
     assert_eq!(served.ask("GET /healthz", "", "").await, (200, "ok".to_owned()));
     served.end().await;
     report.failure = Some("the disk is full".to_owned());
@@ -334,7 +339,9 @@ async fn metrics_can_be_read() {
     let mut report = PipelineReport::default();
     report.status.rows_in = 5;
     let behind = chalk_event::EventTime(crate::testing::clock()() - 90 * chalk_event::NANOS_PER_SECOND);
-    report.status.watermarks.insert("orders".to_owned(), chalk_event::Watermark::at(behind));
+    let watermark = chalk_event::Watermark::at(behind);
+    let orders = chalk_runtime::TableStatus { watermark, is_idle: true, ahead: 3 };
+    report.status.tables.insert("orders".to_owned(), orders);
     let served = serve(QueryLimits { seconds_max: 1, ..QueryLimits::default() }, Some(report)).await;
     served.ask("POST /events", "", &[order(1, "north", 10), "no event\n".to_owned()].concat()).await;
     for sql in ["SELECT 1", "SELECT 2", "SELECT shp FROM totals"] {
@@ -367,6 +374,8 @@ async fn metrics_can_be_read() {
         ("chalk_rows_in_total", 5.0),
         ("chalk_pipeline_failed", 0.0),
         ("chalk_watermark_lag_seconds{table=\"orders\"}", 90.0),
+        ("chalk_rows_ahead_total{table=\"orders\"}", 3.0),
+        ("chalk_table_idle{table=\"orders\"}", 1.0),
     ] {
         assert_eq!(known.get(name), Some(&expected), "{name} in {text}");
     }

@@ -1,5 +1,6 @@
 //! Copies follow a folder of checkpoints, on stores that fail, are cut off, damaged, or another's.
 
+use super::super::SavedTime;
 use super::manifest::Part;
 use super::*;
 use crate::checkpoint::{EngineState, Kept, Manifest, SavedGroups, Saver};
@@ -72,12 +73,11 @@ impl Fixture {
         for saved in [SavedGroups::Some(NodeId(0), vec![group]), SavedGroups::Complete] {
             sender.send(saved).expect("it is received later");
         }
-        let (watermarks, inputs) = (BTreeMap::new(), BTreeMap::new());
         let state = EngineState {
             epoch: Epoch(upto),
             upto: CommitSeq(upto),
-            watermarks,
-            inputs,
+            time: SavedTime::default(),
+            inputs: BTreeMap::new(),
             groups,
             left: Vec::new(),
             held: None,
@@ -321,7 +321,7 @@ fn what_the_folder_gave_up_is_given_up() {
 fn a_copy_of_format_1_is_read() {
     let json = concat!(
         r#"{"format":1,"commit_time":1756684800000000000,"checkpoint":{"format":PRESENT,"fingerprint":"00ff00ff00ff00ff","epoch":7,"#,
-        r#""upto":21,"watermarks":{"0":-5},"runs":["0000000003.run"],"next_run":4},"runs":[[{"hash":"#,
+        r#""upto":21,"time":{"sources":{},"clocks":{"2":{"watermark":-5,"heard":null}}},"runs":["0000000003.run"],"next_run":4},"runs":[[{"hash":"#,
         r#""000102030405060708090a0b0c0d0e0f","bytes":33554432},{"hash":"f0000000000000000000000000000000","bytes":17}]]}"#,
     );
     // Which checkpoints can be used is another question.
@@ -332,7 +332,9 @@ fn a_copy_of_format_1_is_read() {
     store.replace(&CopyManifest::key(21), text.as_bytes()).expect("memory");
     let mut checkpoint = Manifest::new("00ff00ff00ff00ff".to_owned());
     (checkpoint.epoch, checkpoint.upto, checkpoint.next_run) = (7, 21, 4);
-    (checkpoint.watermarks, checkpoint.runs) = (BTreeMap::from([(0, -5)]), vec!["0000000003.run".to_owned()]);
+    checkpoint.time =
+        serde_json::from_str(r#"{"sources":{},"clocks":{"2":{"watermark":-5,"heard":null}}}"#).expect("JSON");
+    checkpoint.runs = vec!["0000000003.run".to_owned()];
     let part = |hash: &str, bytes| Part { hash: hash.to_owned(), bytes };
     let parts =
         vec![part("000102030405060708090a0b0c0d0e0f", 33_554_432), part("f0000000000000000000000000000000", 17)];
