@@ -7,6 +7,8 @@ use fluvio::metadata::partition::PartitionSpec;
 use fluvio::metadata::spu::SpuSpec;
 use fluvio::metadata::topic::TopicSpec;
 use fluvio::{Fluvio, FluvioAdmin, FluvioClusterConfig};
+use fluvio_future::net::DomainConnector;
+use fluvio_future::rust_tls::{ConnectorBuilder, TlsDomainConnector};
 use fluvio_future::timer::after;
 use fluvio_protocol::api::RequestMessage;
 use fluvio_protocol::link::ErrorCode;
@@ -16,6 +18,7 @@ use fluvio_spu_schema::server::fetch_offset::{FetchOffsetPartition, FetchOffsetT
 use futures::future::{Either, select};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::pin::pin;
 use std::time::Duration;
@@ -76,19 +79,21 @@ pub(super) struct Cluster {
     pub(super) client: Fluvio,
     admin: FluvioAdmin,
     config: FluvioClusterConfig,
+    connector: DomainConnector,
     patience: Duration,
 }
 
 impl Cluster {
     pub(super) async fn connect(access: &Access, patience: Duration) -> Result<Self, Trouble> {
         let config = config(access)?;
+        let connector = connector(&config)?;
         let connected = async {
-            let client = Fluvio::connect_with_config(&config).await.map_err(Trouble::passing)?;
+            let client = Fluvio::connect_with_connector(connector.clone(), &config).await.map_err(Trouble::passing)?;
             let admin = client.admin().await;
             Ok((client, admin))
         };
         let (client, admin) = within(patience, connected).await?;
-        Ok(Self { client, admin, config, patience })
+        Ok(Self { client, admin, config, connector, patience })
     }
 
     pub(super) fn platform(&self) -> String {
@@ -151,7 +156,8 @@ impl Cluster {
         partitions: Vec<u32>,
         all: &mut BTreeMap<u32, Range<u64>>,
     ) -> Result<(), Trouble> {
-        let config = ClientConfig::try_from(self.config.clone()).map_err(Trouble::passing)?;
+        let FluvioClusterConfig { endpoint, use_spu_local_address, .. } = &self.config;
+        let config = ClientConfig::new(endpoint, self.connector.clone(), *use_spu_local_address);
         let mut config = config.with_prefix_sni_domain(spu);
         config.set_addr(address);
         let (mut socket, _, versions) = config.connect().await.map_err(Trouble::passing)?.split();
@@ -173,6 +179,21 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// How connections are made. For `anonymous` the client's own way takes `host:port` for the name of the host, which no cluster can have.
+fn connector(config: &FluvioClusterConfig) -> Result<DomainConnector, Trouble> {
+    // Also where the process gets its cryptography from.
+    let clients_own = DomainConnector::try_from(config.tls.clone());
+    let clients_own = clients_own.map_err(|error| Trouble::Settings(format!("{error:#}")))?;
+    if config.tls != TlsPolicy::Anonymous {
+        return Ok(clients_own);
+    }
+    let host = config.endpoint.rsplit_once(':').map_or(config.endpoint.as_str(), |(host, _)| host);
+    // The names of SPUs are put before it, which an address does not bear; nobody verifies it.
+    let host = if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() { "localhost" } else { host };
+    let connector = ConnectorBuilder::with_safe_defaults().no_cert_verification().build();
+    Ok(Box::new(TlsDomainConnector::new(connector, host.to_owned())))
 }
 
 fn config(access: &Access) -> Result<FluvioClusterConfig, Trouble> {

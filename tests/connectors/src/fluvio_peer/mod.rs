@@ -9,15 +9,18 @@
 //!        ──stream fetch, acknowledgements─▶       a slice, then the next once the last is acknowledged
 //! ```
 
+mod front;
 mod sc;
 mod spu;
 mod state;
 mod wire;
 
+use front::Front;
 use state::{Partition, Shared, State};
 use std::io;
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
+use tokio_rustls::rustls::ServerConfig;
 
 pub use state::ProduceFault;
 
@@ -29,6 +32,9 @@ const SPU: i32 = 5001;
 pub struct Cluster {
     shared: Arc<Shared>,
     endpoint: String,
+    /// Where the SC really listens.
+    inner: SocketAddr,
+    front: Option<Front>,
 }
 
 impl Cluster {
@@ -37,19 +43,34 @@ impl Cluster {
     /// # Errors
     /// When the system has none.
     pub fn start() -> io::Result<Self> {
+        Self::start_behind(None)
+    }
+
+    /// The same, with TLS on all connections.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_encrypted(config: Arc<ServerConfig>) -> io::Result<Self> {
+        Self::start_behind(Some(Front::new(config)?))
+    }
+
+    fn start_behind(front: Option<Front>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let endpoint = listener.local_addr()?.to_string();
+        let inner = listener.local_addr()?;
+        let endpoint = front.as_ref().map_or(Ok(inner), |front| front.listen(inner))?.to_string();
         let shared = Arc::new(Shared::default());
         wire::listen(listener, &shared, 0, sc::answer);
-        let cluster = Self { shared, endpoint };
+        let cluster = Self { shared, endpoint, inner, front };
         cluster.start_spu()?;
         Ok(cluster)
     }
 
     fn start_spu(&self) -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
+        let inner = listener.local_addr()?;
+        let address = self.front.as_ref().map_or(Ok(inner), |front| front.listen(inner))?;
         let generation = self.shared.change(|state| {
-            state.spu_port = listener.local_addr().map_or(0, |address| address.port());
+            state.spu_port = address.port();
             state.generation += 1;
             state.generation
         });
@@ -183,6 +204,6 @@ impl Drop for Cluster {
         self.stop();
         self.shared.change(|state| state.ended = true);
         // The listener takes one more connection, and sees that it is to end.
-        let _ = std::net::TcpStream::connect(&self.endpoint);
+        let _ = std::net::TcpStream::connect(self.inner);
     }
 }

@@ -8,6 +8,7 @@ mod loss;
 mod mistakes;
 mod peers;
 mod sink;
+mod tls;
 
 use peers::{Real, Simulated};
 

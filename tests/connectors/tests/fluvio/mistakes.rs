@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-fn open(settings: SourceSettings) -> ConnectError {
+pub(crate) fn open(settings: SourceSettings) -> ConnectError {
     let settings = SourceSettings { timing: Timing { answer: Duration::from_secs(2), ..timing() }, ..settings };
     FluvioSource::open(settings, &BTreeMap::new()).err().expect("it cannot be used")
 }

@@ -70,13 +70,21 @@ pub(crate) fn rows_by_id(records: impl IntoIterator<Item = Vec<u8>>) -> Vec<Stri
 /// A cluster in this process.
 pub(crate) struct Simulated {
     pub(crate) cluster: Cluster,
+    /// How clients come to it.
+    pub(crate) tls: Tls,
 }
 
 impl Simulated {
     pub(crate) fn new() -> Self {
         let cluster = Cluster::start().expect("a port");
         cluster.create_topic(TOPIC, 2);
-        Self { cluster }
+        Self { cluster, tls: Tls::Disabled }
+    }
+}
+
+impl Simulated {
+    pub(crate) fn access(&self) -> Access {
+        Access::Endpoint { endpoint: self.cluster.endpoint().to_owned(), tls: self.tls.clone() }
     }
 }
 
@@ -92,7 +100,8 @@ impl SourcePeer for Simulated {
     }
 
     fn open(&self, places: &BTreeMap<u32, Place>) -> Box<dyn Source> {
-        let settings = SourceSettings { fetch_bytes: 400_000, ..source_settings(self.cluster.endpoint(), TOPIC) };
+        let access = self.access();
+        let settings = SourceSettings { access, fetch_bytes: 400_000, ..source_settings("", TOPIC) };
         Box::new(FluvioSource::open(settings, places).expect("the cluster is there"))
     }
 
@@ -127,7 +136,7 @@ impl SinkPeer for Simulated {
     fn open(&self) -> Box<dyn Sink> {
         // One partition: the suite looks at the order.
         self.cluster.create_topic_once("rows", 1);
-        Box::new(FluvioSink::new(sink_settings(self.cluster.endpoint(), "rows")))
+        Box::new(FluvioSink::new(SinkSettings { access: self.access(), ..sink_settings("", "rows") }))
     }
 
     fn seen(&self) -> Vec<String> {
