@@ -1,7 +1,7 @@
 //! Rows as the columns that they came in, each found by a number of its own.
 //!
 //! A step's batch becomes a chunk as it is: nothing is copied. A slot is a row's number for as long as it is kept, wherever its
-//! chunk is merged to: small chunks are merged once there are many of them, and a chunk whose rows are mostly gone is written
+//! chunk is merged to: small chunks are merged once there are many of them, unless their rows are wide, and a chunk whose rows are mostly gone is written
 //! anew, so that memory and the number of chunks stay in proportion to the rows that are kept.
 //!
 //! ```text
@@ -18,12 +18,13 @@ use arrow::error::ArrowError;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A chunk with fewer rows is merged with others.
+/// A chunk with fewer rows, and fewer bytes, is merged with others: wide rows are not worth copying for the sake of fewer chunks.
 const SMALL_ROWS: usize = 1024;
+const SMALL_BYTES: usize = 128 << 10;
 /// So many small chunks are left alone.
 const SMALL_CHUNKS_MAX: usize = 16;
 /// Texts may hold so many times the bytes that they use, and this much more.
-const TEXT_HELD_MAX: usize = 32;
+const TEXT_HELD_MAX: usize = 4;
 const TEXT_HELD_FREE: usize = 64 << 10;
 /// Nobody owns the row.
 const NOBODY: u32 = u32::MAX;
@@ -60,6 +61,12 @@ struct Chunk {
 struct Place {
     chunk: u32,
     row: u32,
+}
+
+impl Chunk {
+    fn is_small(&self) -> bool {
+        self.owners.len() < SMALL_ROWS && self.bytes < SMALL_BYTES
+    }
 }
 
 fn number(index: usize) -> u32 {
@@ -142,13 +149,13 @@ impl Rows {
 
     fn settle_new(&mut self, new: u32) {
         let chunk = &mut self.chunks[new as usize];
-        if chunk.owners.len() < SMALL_ROWS {
-            self.small.push(new);
-        }
         if chunk.live > 0 {
             chunk.columns.iter_mut().for_each(let_go);
             chunk.bytes = chunk.columns.iter().map(bytes_of).sum();
             self.bytes += chunk.bytes;
+        }
+        if chunk.is_small() {
+            self.small.push(new);
         }
         self.touched.push(new);
     }
@@ -200,11 +207,13 @@ impl Rows {
         let live = owners.len();
         let bytes = columns.iter().map(bytes_of).sum();
         self.bytes += bytes;
-        let id = self.add(Chunk { columns, owners, live, bytes });
+        let chunk = Chunk { columns, owners, live, bytes };
+        let is_small = chunk.is_small();
+        let id = self.add(chunk);
         for (row, &owner) in self.chunks[id as usize].owners.iter().enumerate() {
             self.places[owner as usize] = Place { chunk: id, row: number(row) };
         }
-        if live < SMALL_ROWS {
+        if is_small {
             self.small.push(id);
         }
         Ok(())
@@ -323,6 +332,23 @@ mod tests {
         kept.iter().for_each(|(slot, _)| rows.release(*slot));
         rows.settle(chunk).expect("nothing to gather");
         assert_eq!(rows.chunks(), 0);
+    }
+
+    #[test]
+    fn wide_rows_are_not_copied() {
+        let mut rows = Rows::new(vec![DataType::Utf8View]);
+        let mut kept = Vec::new();
+        for step in 0..3 * SMALL_CHUNKS_MAX {
+            let texts = StringViewArray::from_iter_values((0..10).map(|_| step.to_string().repeat(20_000)));
+            let buffer = texts.data_buffers()[0].as_ptr();
+            let chunk = rows.begin(&[Arc::new(texts)], 10);
+            kept.extend((0..10).map(|row| (rows.keep(chunk, row), buffer)));
+            rows.settle(chunk).expect("nothing to gather");
+        }
+        for (slot, buffer) in kept {
+            let columns = rows.columns(&[slot]).expect("a row");
+            assert_eq!(columns[0].as_string_view().data_buffers()[0].as_ptr(), buffer);
+        }
     }
 
     #[test]
