@@ -26,6 +26,9 @@ pub enum Cell<'a> {
     Time(i64),
 }
 
+/// There is room for so many rows at first: most appends are small, and what they take is kept for readers of the tail.
+const ROWS: usize = 16;
+
 #[derive(Debug)]
 enum ColumnBuilder {
     Boolean(BooleanBuilder),
@@ -40,14 +43,16 @@ enum ColumnBuilder {
 impl ColumnBuilder {
     fn of(column_type: &ColumnType) -> Self {
         match column_type {
-            ColumnType::Boolean => Self::Boolean(BooleanBuilder::new()),
-            ColumnType::Int => Self::Int(Int32Builder::new()),
-            ColumnType::Long => Self::Long(Int64Builder::new()),
-            ColumnType::Float => Self::Float(Float32Builder::new()),
-            ColumnType::Double => Self::Double(Float64Builder::new()),
-            ColumnType::Timestamp | ColumnType::EpochTime(_) => Self::Time(TimestampNanosecondBuilder::new()),
+            ColumnType::Boolean => Self::Boolean(BooleanBuilder::with_capacity(ROWS)),
+            ColumnType::Int => Self::Int(Int32Builder::with_capacity(ROWS)),
+            ColumnType::Long => Self::Long(Int64Builder::with_capacity(ROWS)),
+            ColumnType::Float => Self::Float(Float32Builder::with_capacity(ROWS)),
+            ColumnType::Double => Self::Double(Float64Builder::with_capacity(ROWS)),
+            ColumnType::Timestamp | ColumnType::EpochTime(_) => {
+                Self::Time(TimestampNanosecondBuilder::with_capacity(ROWS))
+            }
             ColumnType::Text | ColumnType::Uuid | ColumnType::Word(_) | ColumnType::Json(_) => {
-                Self::Text(StringBuilder::new())
+                Self::Text(StringBuilder::with_capacity(ROWS, 0))
             }
         }
     }
@@ -101,7 +106,8 @@ impl RowsBuilder {
     #[must_use]
     pub fn new(schema: Arc<TopicSchema>) -> Self {
         let columns = schema.columns.iter().map(|column| ColumnBuilder::of(&column.column_type)).collect();
-        Self { schema, columns, rest: StringBuilder::new(), content: UInt64Builder::new(), rows: 0 }
+        let (rest, content) = (StringBuilder::with_capacity(ROWS, 0), UInt64Builder::with_capacity(ROWS));
+        Self { schema, columns, rest, content, rows: 0 }
     }
 
     /// Adds an event: one cell per column, its unknown fields and its content hash.

@@ -76,9 +76,12 @@ impl KeyCodec {
 
     /// The key of each row.
     pub(crate) fn encode(&self, rows: &RecordBatch) -> Result<EncodedRows, ArrowError> {
-        let columns: Vec<ArrayRef> =
-            self.columns.iter().map(|&column| normalize_float_zero(rows.column(column))).collect();
-        self.codec.encode(&columns)
+        self.codec.encode(&self.columns(rows).collect::<Vec<_>>())
+    }
+
+    /// The key columns of rows, as they are decoded from keys.
+    pub(crate) fn columns(&self, rows: &RecordBatch) -> impl Iterator<Item = ArrayRef> {
+        self.columns.iter().map(|&column| normalize_float_zero(rows.column(column)))
     }
 
     /// Key columns of encoded keys.

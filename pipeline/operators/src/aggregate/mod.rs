@@ -207,14 +207,14 @@ impl AggregateOperator {
     /// Applies changes and gives the difference that they make, and the groups that a function fails for since.
     fn update(&mut self, input: &ChangeBatch) -> Result<(ChangeBatch, Vec<RefusedGroup>), OperatorError> {
         let groups = self.intern(input)?;
-        let touched = self.touched(&groups);
+        let (touched, first_rows) = self.touched(&groups);
         if let Some(expiry) = &mut self.expiry {
             touched.iter().for_each(|&group| expiry.touch(group));
         }
         let old = self.results(touched.iter().copied().filter(|&group| self.was_given(group)).collect())?;
         self.apply(input, &groups)?;
         let new = self.results(touched.iter().copied().filter(|&group| self.exists(group)).collect())?;
-        let changes = self.difference(&touched, &old, &new)?;
+        let changes = self.difference(input, &first_rows, &touched, &old, &new)?;
         let known: BTreeSet<u32> = old.failed.iter().map(|(group, _)| *group).collect();
         let begun = new.failed.into_iter().filter(|(group, _)| !known.contains(group));
         let refused = self.refused(begun.collect())?;
@@ -342,19 +342,20 @@ impl AggregateOperator {
         saved.end()
     }
 
-    /// The distinct groups of a step, in the order of their first row.
-    fn touched(&mut self, groups: &[u32]) -> Vec<u32> {
-        let mut touched = Vec::new();
+    /// The distinct groups of a step, in the order of their first row; and these rows.
+    fn touched(&mut self, groups: &[u32]) -> (Vec<u32>, Vec<u32>) {
+        let (mut touched, mut first_rows) = (Vec::new(), Vec::new());
         // The one group of a keyless aggregate has a row before it has any input.
         let from_the_beginning = (self.keyless && !self.begun).then_some(0);
-        for group in groups.iter().copied().chain(from_the_beginning) {
+        for (row, group) in (0..).zip(groups.iter().copied().chain(from_the_beginning)) {
             if std::mem::replace(&mut self.touched_in[group as usize], self.steps) != self.steps {
                 touched.push(group);
+                first_rows.push(row);
                 self.set_aside(group, None);
                 self.unsaved.changed(group);
             }
         }
-        touched
+        (touched, first_rows)
     }
 
     fn exists(&self, group: u32) -> bool {
@@ -432,8 +433,16 @@ impl AggregateOperator {
         columns.map_err(|error| self.output.arrow(error))
     }
 
-    /// For each touched group, its old row as a delete and its new one as an insert, unless they are equal.
-    fn difference(&self, touched: &[u32], old: &Results, new: &Results) -> Result<ChangeBatch, OperatorError> {
+    /// For each touched group, its old row as a delete and its new one as an insert, unless they are equal. Their keys are those of a row of
+    /// the input for each group.
+    fn difference(
+        &self,
+        input: &ChangeBatch,
+        first_rows: &[u32],
+        touched: &[u32],
+        old: &Results,
+        new: &Results,
+    ) -> Result<ChangeBatch, OperatorError> {
         if old.groups.is_empty() && new.groups.is_empty() {
             return Ok(self.output.nothing());
         }
@@ -441,10 +450,10 @@ impl AggregateOperator {
         let results = joined(&old.columns, &new.columns).map_err(arrow)?;
         let codec = RowCodec::new(results.iter().map(|column| column.data_type())).map_err(arrow)?;
         let encoded = codec.encode(&results).map_err(arrow)?;
-        let (mut groups, mut rows, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut keys, mut rows, mut weights) = (Vec::new(), Vec::new(), Vec::new());
         let (mut old_groups, mut new_groups) = ((0..).zip(&old.groups).peekable(), (0..).zip(&new.groups).peekable());
         let first_new = old.groups.len();
-        for &group in touched {
+        for (&group, &key) in touched.iter().zip(first_rows) {
             let before = old_groups.next_if(|(_, other)| **other == group).map(|(place, _)| place);
             let after =
                 new_groups.next_if(|(_, other)| **other == group).map(|(place, _): (usize, _)| first_new + place);
@@ -454,16 +463,15 @@ impl AggregateOperator {
                 continue;
             }
             for (row, weight) in before.map(|row| (row, -1)).into_iter().chain(after.map(|row| (row, 1))) {
-                groups.push(group);
+                keys.push(key);
                 rows.push(u32::try_from(row).unwrap_or(u32::MAX));
                 weights.push(weight);
             }
         }
-        let rows = UInt32Array::from(rows);
-        let mut columns = self.key_columns(&groups)?;
-        for column in &results {
-            columns.push(take(column, &rows, None).map_err(arrow)?);
-        }
+        let (keys, rows) = (UInt32Array::from(keys), UInt32Array::from(rows));
+        let of_keys = self.keys.columns(input.rows()).map(|column| take(&column, &keys, None));
+        let of_results = results.iter().map(|column| take(column, &rows, None));
+        let columns = of_keys.chain(of_results).collect::<Result<_, _>>().map_err(arrow)?;
         self.output.changes(columns, weights)
     }
 }
