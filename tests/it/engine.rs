@@ -203,6 +203,11 @@ impl Engine {
         self.caught.iter().map(take).collect()
     }
 
+    /// How many rows of each table were late since the start.
+    pub(crate) fn late_of(&self) -> BTreeMap<String, u64> {
+        self.handle().status().late_of
+    }
+
     /// How far event time has come in each table that has a watermark.
     pub(crate) fn tables(&self) -> BTreeMap<String, TableStatus> {
         let mut tables = self.handle().status().tables;

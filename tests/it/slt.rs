@@ -19,6 +19,7 @@
 //! | `file NAME` | `----` and what is in a file |
 //! | `files FOLDER` | `----` and the files of a folder and those in it, by name: of each what is in it. Hidden ones are left out |
 //! | `watermarks` | `----` and the watermark of each table; of those that others do not wait for that they are idle |
+//! | `late` | `----` and how many late rows there were of each table since the start |
 //! | `ahead` | `----` and how many rows of each table were too far ahead of their commit to move its watermark |
 //!
 //! `CHALK_BLESS=1 cargo test --release --test it -- slt` writes down what happens now; review it like code.
@@ -185,6 +186,10 @@ impl Session {
                     format!("{table} {}{}\n", status.watermark, if status.is_idle { ", idle" } else { "" })
                 };
                 Some(self.engine().tables().into_iter().map(shown).collect())
+            }
+            ("late", []) => {
+                let late = self.engine().late_of();
+                Some(late.into_iter().map(|(table, count)| format!("{table} {count}\n")).collect())
             }
             ("ahead", []) => {
                 let shown = |(table, status): (String, TableStatus)| format!("{table} {}\n", status.ahead);

@@ -505,6 +505,16 @@ impl Graph {
         }
     }
 
+    /// The tables by whose time a node's rows go, in order.
+    #[must_use]
+    pub fn tables_of(&self, id: NodeId) -> Vec<&str> {
+        let table = |source: NodeId| match &self.node(source).kind {
+            NodeKind::Source(source) => Some(source.table.as_str()),
+            _ => None,
+        };
+        self.sources_of(id).into_iter().filter_map(table).collect()
+    }
+
     /// The inputs by whose time a node's rows go: all but what is looked up.
     #[must_use]
     pub fn timely_inputs(&self, id: NodeId) -> &[NodeId] {

@@ -12,6 +12,7 @@
 //! same logical plan is the oracle of the streaming one. Every SQL error that a user sees is made here, with its place.
 //! This crate must not know tasks or connections.
 
+mod arrows;
 mod cast_names;
 mod distinct_on;
 mod error;

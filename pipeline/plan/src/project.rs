@@ -31,7 +31,7 @@ use sqlparser::ast::{Ident, Query, Statement as Ast};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// A `.sql` file.
@@ -191,7 +191,8 @@ pub fn with_event_time(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
 
 /// What leaves the graph has plain texts, whatever was convenient inside.
 fn with_plain_texts(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
-    let is_view = |field: &FieldRef| *field.data_type() == DataType::Utf8View;
+    // JSON of any type is a union.
+    let is_view = |field: &FieldRef| matches!(field.data_type(), DataType::Utf8View | DataType::Union(_, _));
     if !plan.schema().fields().iter().any(is_view) {
         return Ok(plan);
     }
@@ -338,7 +339,30 @@ impl Planner {
             let reads = references(query);
             waiting.push(Waiting { file, statement, name, reads });
         }
+        self.refuse_own_files(&mut waiting);
         self.plan_in_order(waiting);
+    }
+
+    /// A file that is written begins empty: what is read from it would be gone.
+    fn refuse_own_files(&mut self, waiting: &mut Vec<Waiting<'_>>) {
+        let normal = |path: &Path| path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+        let path = |name: &str| match self.tables.iter().find(|table| table.name == name).map(|table| &table.options) {
+            Some(TableOptions::SingleFile(file)) => Some(normal(&file.path)),
+            _ => None,
+        };
+        let read: HashSet<PathBuf> =
+            waiting.iter().flat_map(|query| &query.reads).filter_map(|name| path(name)).collect();
+        let mut mistakes = Vec::new();
+        waiting.retain(|query| {
+            let StatementKind::Insert { into, .. } = &query.statement.kind else { return true };
+            let Some(own) = path(&into.value).filter(|own| read.contains(own)) else { return true };
+            let message =
+                format!("INSERT INTO '{}': a query reads '{}', which writing would empty", into.value, own.display());
+            let mistake = Mistake::new(message).hint("write to another file");
+            mistakes.push(mistake.at(query.statement.location).in_file(query.file));
+            false
+        });
+        self.errors.extend(mistakes);
     }
 
     fn is_in_memory(&self, table: &Ident) -> bool {
@@ -468,7 +492,10 @@ impl Planner {
         })?;
         check_scalar_subqueries(&plan)?;
         check_lookups(&plan, lookups)?;
-        self.translator.recorded.with_versions(with_event_time(distinct_on::ranked(plan)?)?)
+        let plan = self.translator.recorded.with_versions(with_event_time(distinct_on::ranked(plan)?)?)?;
+        // Branches of CASE and of UNION have the type that all of them have in common from here on; until then it is the first one's.
+        let options = Arc::clone(self.state().config_options());
+        Ok(self.state().analyzer().execute_and_check(plan, &options, |_, _| {})?)
     }
 
     /// Helps with a misspelt table.

@@ -1,7 +1,10 @@
 //! What the parser reads and the planner after it would leave out in silence: refused by name.
 
 use crate::error::{Mistake, sql_location};
-use sqlparser::ast::{Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor};
+use sqlparser::ast::{
+    BinaryOperator, Expr, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor,
+    UnaryOperator, Visit, Visitor,
+};
 use std::ops::ControlFlow;
 
 /// Looks for what has no meaning here.
@@ -18,6 +21,12 @@ type Verdict = ControlFlow<Box<Mistake>>;
 
 fn refuse(what: &str, at: &impl Spanned) -> Verdict {
     let mistake = Mistake::new(format!("{what} is not supported in a pipeline"));
+    ControlFlow::Break(Box::new(mistake.at(sql_location(at.span()))))
+}
+
+/// The same, with what to write instead.
+fn refuse_for(what: &str, instead: &str, at: &impl Spanned) -> Verdict {
+    let mistake = Mistake::new(format!("{what} is not supported in a pipeline")).hint(instead);
     ControlFlow::Break(Box::new(mistake.at(sql_location(at.span()))))
 }
 
@@ -62,7 +71,23 @@ impl Visitor for Refusing {
             (!select.sort_by.is_empty(), "SORT BY"),
             (select.value_table_mode.is_some(), "SELECT AS STRUCT or AS VALUE"),
         ];
-        first(&found, select)
+        first(&found, select)?;
+        for item in &select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                no_membership(expr)?;
+            }
+        }
+        [&select.selection, &select.having, &select.qualify].into_iter().flatten().try_for_each(conditions)
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> Verdict {
+        match expr {
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if matches!(**right, Expr::Subquery(_)) => {
+                let instead = "write IN (SELECT …), EXISTS (SELECT …), or compare with (SELECT min(…) …)";
+                refuse_for("ANY, SOME or ALL of a subquery", instead, expr)
+            }
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Verdict {
@@ -91,6 +116,77 @@ impl Visitor for Refusing {
             TableFactor::UNNEST { with_offset, with_ordinality, .. } => {
                 first(&[(*with_offset, "WITH OFFSET"), (*with_ordinality, "WITH ORDINALITY")], factor)
             }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// `IN (SELECT …)` becomes a join. Alone, or with others that all have to hold, it is one that knows of NULL.
+fn conditions(expr: &Expr) -> Verdict {
+    match expr {
+        Expr::Nested(inner) => conditions(inner),
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            conditions(left)?;
+            conditions(right)
+        }
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } if matches!(**expr, Expr::InSubquery { .. }) => {
+            ControlFlow::Continue(())
+        }
+        Expr::InSubquery { .. } => ControlFlow::Continue(()),
+        other => alternatives(other),
+    }
+}
+
+/// Otherwise it is a mark that says yes or no, and no where NULL is meant: that makes no difference to a condition as long as nothing turns it
+/// into its opposite, or looks for NULL.
+fn alternatives(expr: &Expr) -> Verdict {
+    match expr {
+        Expr::Nested(inner) => alternatives(inner),
+        Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+            alternatives(left)?;
+            alternatives(right)
+        }
+        Expr::InSubquery { negated: false, .. } => ControlFlow::Continue(()),
+        Expr::InSubquery { .. } => refuse_for(
+            "NOT IN (SELECT …) beside OR",
+            "write NOT EXISTS (SELECT … WHERE …), and what NULL is to mean",
+            expr,
+        ),
+        other => no_membership(other),
+    }
+}
+
+/// A value is none.
+fn no_membership(expr: &Expr) -> Verdict {
+    match expr.visit(&mut Membership { depth: 0 }) {
+        ControlFlow::Continue(()) => ControlFlow::Continue(()),
+        ControlFlow::Break(()) => {
+            refuse_for("IN (SELECT …) as a value", "write it as a condition of WHERE, or as a LEFT JOIN", expr)
+        }
+    }
+}
+
+/// Looks for such conditions, not in subqueries.
+struct Membership {
+    depth: usize,
+}
+
+impl Visitor for Membership {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::InSubquery { .. } if self.depth == 0 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         }
     }

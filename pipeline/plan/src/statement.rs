@@ -1,5 +1,6 @@
 //! Statements of a `.sql` file: DataFusion's parser, with our own `CREATE TABLE`.
 
+use crate::arrows;
 use crate::error::{Location, Mistake, sql_location};
 use crate::lookups::{Versions, take_versions};
 use crate::questions::{as_operators, written_out};
@@ -78,7 +79,7 @@ pub(crate) fn parse(text: &str) -> (Vec<Statement>, Vec<Mistake>) {
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| syntax(error.into())).map(as_operators).and_then(take_versions);
     let (tokens, versions) = match tokens {
-        Ok((tokens, versions)) => (tokens, Arc::new(versions)),
+        Ok((tokens, versions)) => (arrows::bound(tokens), Arc::new(versions)),
         Err(mistake) => return (Vec::new(), vec![mistake]),
     };
     let mut parser = Parser::new(&dialect).with_recursion_limit(64).with_tokens_with_locations(tokens);

@@ -97,7 +97,7 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    pub(crate) fn run(mut self, computed: &Receiver<Computed>) -> Result<(), RuntimeError> {
+    pub(crate) fn run(&mut self, computed: &Receiver<Computed>) -> Result<(), RuntimeError> {
         self.outside().try_for_each(Delivery::start)?;
         while let Ok(computed) = computed.recv() {
             match computed {

@@ -55,6 +55,8 @@ pub(crate) enum Stage {
 
 /// A late row, with the batch that it is in.
 pub(crate) struct Late {
+    /// The node that gave it.
+    pub(crate) from: NodeId,
     pub(crate) row: LateRow,
     pub(crate) batch: ChangeBatch,
 }

@@ -127,7 +127,7 @@ impl Engine {
     }
 
     /// Runs until it is told to stop or the committer is gone.
-    pub(crate) fn run(mut self) -> Result<(), RuntimeError> {
+    pub(crate) fn run(&mut self) -> Result<(), RuntimeError> {
         self.timeline.stand_at(self.position);
         let first = self.dataflow.step(&BTreeMap::new(), &BTreeMap::new(), None)?;
         if !self.send(first, true) {
@@ -203,6 +203,9 @@ impl Engine {
 
     fn send(&mut self, output: StepOutput, lasting: bool) -> bool {
         let StepOutput { sinks, late, refused } = output;
+        for late in &late {
+            self.stats.late_of(&self.dataflow.graph().tables_of(late.from));
+        }
         self.epoch = self.epoch.next();
         let (epoch, upto, time, verdicts) = (self.epoch, self.position, self.time, self.timeline.take_found());
         let output = EpochOutput { epoch, upto, time, lasting, sinks, late, refused, verdicts };

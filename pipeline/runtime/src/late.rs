@@ -15,7 +15,7 @@ pub(crate) fn frame(late: &[Late]) -> Result<Option<FrameToAppend>, RuntimeError
     }
     let topic = SystemTopic::LateRows.definition();
     let mut rows = RowsBuilder::new(topic.schema.clone());
-    for Late { row, batch } in late {
+    for Late { row, batch, .. } in late {
         let mut json = String::new();
         write_json_row(&mut json, batch.rows(), row.row, &|_| false)?;
         let cells = [

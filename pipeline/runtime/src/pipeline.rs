@@ -328,8 +328,12 @@ pub fn start(pipeline: &Pipeline, door: &Arc<Door>, options: &Options) -> Result
     let Stages { running, bells, progress } =
         start_stages(&pipeline.graph, &log, &options.functions, &stop.subscribe(), &stats)?;
     let mut threads = vec![
-        spawn("engine", &failure, move || engine.run())?,
-        spawn("committer", &failure, move || committer.run(&computed))?,
+        spawn("engine", &failure, telling(Arc::clone(&failure), engine, Engine::run))?,
+        spawn(
+            "committer",
+            &failure,
+            telling(Arc::clone(&failure), (committer, computed), |(committer, computed)| committer.run(computed)),
+        )?,
     ];
     threads.extend(saver_thread);
     for stage in running {
@@ -540,6 +544,21 @@ fn spawn(
         .name(name.to_owned())
         .spawn(work)
         .map_err(|error| RuntimeError::Threads(error.to_string()))
+}
+
+/// Work that says why it failed before it lets go of what others wait for.
+fn telling<T>(
+    failure: Arc<Mutex<Option<String>>>,
+    mut worker: T,
+    work: impl FnOnce(&mut T) -> Result<(), RuntimeError>,
+) -> impl FnOnce() -> Result<(), RuntimeError> {
+    move || {
+        let done = work(&mut worker);
+        if let Err(error) = &done {
+            lock(&failure).get_or_insert(error.to_string());
+        }
+        done
+    }
 }
 
 fn topic_id(log: &dyn EventLog, name: &str) -> Result<TopicId, RuntimeError> {

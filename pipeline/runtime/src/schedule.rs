@@ -14,7 +14,7 @@ use crate::error::RuntimeError;
 use crate::refused::Refused;
 use chalk_event::ChangeBatch;
 use chalk_graph::{Graph, NodeId, NodeKind};
-use chalk_operators::{Operator, StepTime, exchange};
+use chalk_operators::{LateRow, Operator, StepTime, exchange};
 use chalk_store::runs::RunSet;
 use rayon::iter::{
     IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator,
@@ -190,10 +190,11 @@ impl Running<'_> {
         let node = &self.graph.nodes[index];
         let inputs: Vec<ChangeBatch> = node.inputs.iter().map(|&input| self.changes(input).clone()).collect();
         let (pool, time) = (&self.schedule.pool, self.input.times[index]);
+        let from = |port: usize| node.inputs.get(port).copied().unwrap_or(NodeId(index));
         let mut stage = self.stages[index].lock().unwrap_or_else(PoisonError::into_inner);
         let parts = match &mut **stage {
             Stage::Outside => Vec::new(),
-            Stage::Stateless(operators) => run_slices(pool, operators, &inputs, time)?,
+            Stage::Stateless(operators) => run_slices(pool, operators, &inputs, time, &from)?,
             Stage::Sharded { keys, shards } => {
                 let parts = split(keys, shards.len(), &inputs)?;
                 if let Some(cold) = self.input.cold.filter(|cold| !cold.runs().is_empty()) {
@@ -203,7 +204,7 @@ impl Running<'_> {
                     };
                     pool.install(|| pairs.try_for_each(back))?;
                 }
-                run(pool, shards, parts, time)?
+                run(pool, shards, parts, time, &from)?
             }
         };
         let (mut changes, mut late, mut refused) = (Vec::new(), Vec::new(), Vec::new());
@@ -218,18 +219,20 @@ impl Running<'_> {
 
 type Inputs = Vec<ChangeBatch>;
 
-/// Runs one operator per part of the input, in parallel when there is enough to do.
+/// Runs one operator per part of the input, in parallel when there is enough to do; `from` says which node gives what comes in at a port.
 fn run(
     pool: &ThreadPool,
     operators: &mut [Box<dyn Operator>],
     parts: Vec<Inputs>,
     time: StepTime,
+    from: &(dyn Fn(usize) -> NodeId + Sync),
 ) -> Result<Vec<Given>, RuntimeError> {
     let rows: usize = parts.iter().flatten().map(ChangeBatch::len).sum();
     let step = |(operator, inputs): (&mut Box<dyn Operator>, Inputs)| {
         let step = operator.step(&inputs, time)?;
         let batch = |port: usize| inputs.get(port).cloned().unwrap_or_else(|| step.changes.clone());
-        let late = step.late.iter().map(|row| Late { row: row.clone(), batch: batch(row.port) }).collect();
+        let late = |row: &LateRow| Late { from: from(row.port), row: row.clone(), batch: batch(row.port) };
+        let late = step.late.iter().map(late).collect();
         let rows = step.refused.iter().filter_map(|row| Refused::of(row, inputs.first()?));
         let refused = rows.chain(step.refused_groups.iter().map(Refused::of_group)).collect::<Result<_, _>>()?;
         Ok(Given { changes: step.changes, late, refused })
@@ -246,6 +249,7 @@ fn run_slices(
     operators: &mut [Box<dyn Operator>],
     inputs: &[ChangeBatch],
     time: StepTime,
+    from: &(dyn Fn(usize) -> NodeId + Sync),
 ) -> Result<Vec<Given>, RuntimeError> {
     let rows: usize = inputs.iter().map(ChangeBatch::len).sum();
     let count = if rows < SPLIT_ROWS_MIN { 1 } else { operators.len() };
@@ -254,7 +258,7 @@ fn run_slices(
         batch.slice(from, to - from)
     };
     let parts = (0..count).map(|part| inputs.iter().map(|batch| slice(batch, part)).collect()).collect();
-    run(pool, &mut operators[..count], parts, time)
+    run(pool, &mut operators[..count], parts, time, from)
 }
 
 /// The part of each shard.

@@ -15,6 +15,7 @@ pub(crate) struct Stats {
     pub(crate) rows_in: AtomicU64,
     pub(crate) rows_out: AtomicU64,
     pub(crate) late: AtomicU64,
+    late_of: Mutex<BTreeMap<String, u64>>,
     pub(crate) refused: AtomicU64,
     pub(crate) dropped: AtomicU64,
     derived: Mutex<(BTreeMap<String, u64>, u64)>,
@@ -135,6 +136,11 @@ impl Stats {
         }
     }
 
+    /// A row of these tables came too late.
+    pub(crate) fn late_of(&self, tables: &[&str]) {
+        *lock(&self.late_of).entry(tables.join(", ")).or_default() += 1;
+    }
+
     /// A run begins with a checkpoint, or without; and what was of no use.
     pub(crate) fn started(&self, from: Option<(Epoch, CommitSeq)>, discarded: Option<String>) {
         let mut checkpoint = lock(&self.checkpoint);
@@ -208,6 +214,7 @@ impl Stats {
             rows_in: self.rows_in.load(Ordering::Relaxed),
             rows_out: self.rows_out.load(Ordering::Relaxed),
             late: self.late.load(Ordering::Relaxed),
+            late_of: lock(&self.late_of).clone(),
             refused: self.refused.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
             derived: derived.0.clone(),
@@ -233,6 +240,8 @@ pub struct Status {
     pub rows_out: u64,
     /// Rows that arrived after their window had closed.
     pub late: u64,
+    /// The same by source table; rows that can be of one or another by the names of all of these.
+    pub late_of: BTreeMap<String, u64>,
     /// Rows that an expression or function failed for: they are in `dead_letters`.
     pub refused: u64,
     /// Rows that could not be read and were dropped, as their tables have it.

@@ -252,6 +252,8 @@ fn pipeline(registry: &mut Registry, app: &App) {
     registry.register("rows_in", "Rows that sources gave since the start", ConstCounter::new(status.rows_in));
     registry.register("rows_out", "Changes that reached sinks since the start", ConstCounter::new(status.rows_out));
     registry.register("late", "Late rows since the start", ConstCounter::new(status.late));
+    let late = status.late_of.iter().map(|(table, count)| (vec![("table", table.clone())], *count));
+    registry.register("table_late", "Late rows of a table since the start", counters(late));
     let derived = status.derived.iter().map(|(name, count)| (vec![("type", name.clone())], *count));
     registry.register("derived_events", "Events that queries derived since the start", counters(derived));
     let refused = ConstCounter::new(status.derived_refused);

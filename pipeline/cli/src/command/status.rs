@@ -108,6 +108,7 @@ fn running(address: &str) -> Result<Value, CliError> {
         "rows_in": pipeline["rows_in"],
         "rows_out": pipeline["rows_out"],
         "late": pipeline["late"],
+        "late_of": pipeline["late_of"],
         "refused": pipeline["refused"],
         "derived": pipeline["derived"],
         "derived_refused": pipeline["derived_refused"],
@@ -250,6 +251,7 @@ impl Lines {
                 pipeline["derived_refused"]
             ),
         );
+        self.listed("    late of ", &pipeline["late_of"], |_, rows| rows.to_string());
         let watermark = match (pipeline["watermark"].as_str(), pipeline["held_by"].as_str()) {
             (Some(watermark), Some(table)) => format!("{watermark}, held by {table}"),
             _ => "none yet".to_owned(),

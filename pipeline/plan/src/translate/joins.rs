@@ -96,12 +96,7 @@ impl Query<'_> {
     /// The tables that nodes' rows come from; a join of a table with itself has it twice.
     pub(super) fn tables_of(&self, nodes: &[NodeId]) -> Vec<String> {
         let graph = &self.translator.graph;
-        let sources = nodes.iter().flat_map(|&node| graph.sources_of(node));
-        let table = |source: NodeId| match &graph.node(source).kind {
-            NodeKind::Source(source) => Some(source.table.clone()),
-            _ => None,
-        };
-        sources.filter_map(table).collect()
+        nodes.iter().flat_map(|&node| graph.tables_of(node)).map(str::to_owned).collect()
     }
 
     /// Notes what closes the windows of a query. A later node of it has all tables of an earlier one.

@@ -38,6 +38,7 @@ fn pipeline(status: &Status) -> Value {
         "rows_in": status.rows_in,
         "rows_out": status.rows_out,
         "late": status.late,
+        "late_of": status.late_of,
         "refused": status.refused,
         "derived": status.derived,
         "derived_refused": status.derived_refused,

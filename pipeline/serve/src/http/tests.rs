@@ -342,6 +342,7 @@ async fn metrics_can_be_read() {
     let watermark = chalk_event::Watermark::at(behind);
     let orders = chalk_runtime::TableStatus { watermark, is_idle: true, ahead: 3 };
     report.status.tables.insert("orders".to_owned(), orders);
+    report.status.late_of.insert("orders".to_owned(), 2);
     let served = serve(QueryLimits { seconds_max: 1, ..QueryLimits::default() }, Some(report)).await;
     served.ask("POST /events", "", &[order(1, "north", 10), "no event\n".to_owned()].concat()).await;
     for sql in ["SELECT 1", "SELECT 2", "SELECT shp FROM totals"] {
@@ -376,6 +377,7 @@ async fn metrics_can_be_read() {
         ("chalk_watermark_lag_seconds{table=\"orders\"}", 90.0),
         ("chalk_rows_ahead_total{table=\"orders\"}", 3.0),
         ("chalk_table_idle{table=\"orders\"}", 1.0),
+        ("chalk_table_late_total{table=\"orders\"}", 2.0),
     ] {
         assert_eq!(known.get(name), Some(&expected), "{name} in {text}");
     }
