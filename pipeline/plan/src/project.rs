@@ -204,6 +204,30 @@ fn with_plain_texts(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
+/// Whether a format has words for all columns; the others have JSON's.
+fn check_written(name: &str, format: &Format, schema: &Schema) -> Result<(), Mistake> {
+    fn is_written(format: &Format, data_type: &DataType) -> bool {
+        let is_parquet = *format == Format::Parquet;
+        match data_type {
+            DataType::Null | DataType::Time32(_) | DataType::Time64(_) | DataType::Interval(_) => !is_parquet,
+            DataType::Duration(_) | DataType::Map(..) | DataType::Dictionary(..) | DataType::Float16 => false,
+            DataType::List(inner) => is_written(format, inner.data_type()),
+            DataType::Struct(fields) => fields.iter().all(|field| is_written(format, field.data_type())),
+            _ => true,
+        }
+    }
+    let (Format::Parquet | Format::Avro(_)) = format else { return Ok(()) };
+    let kind = if *format == Format::Parquet { "Parquet" } else { "Avro" };
+    match schema.fields().iter().find(|field| !is_written(format, field.data_type())) {
+        None => Ok(()),
+        Some(field) => {
+            let (column, data_type) = (field.name(), field.data_type());
+            let mistake = Mistake::new(format!("{name}: column '{column}' ({data_type}) cannot be written as {kind}"));
+            Err(mistake.hint("cast it to TEXT"))
+        }
+    }
+}
+
 struct Planner {
     context: SessionContext,
     errors: Vec<PlanError>,
@@ -608,7 +632,7 @@ impl Planner {
                 Err(mistake.hint("its value becomes the key of each record"))
             }
             // Other tables' columns are matched by their order.
-            SinkTarget::File(_) | SinkTarget::Directory(_) => Ok(()),
+            SinkTarget::File(_) | SinkTarget::Directory(_) => check_written(name, format, &node.schema),
             SinkTarget::Topic(_) | SinkTarget::Fluvio(_) => self.check_columns(name, &node.schema),
         }
     }

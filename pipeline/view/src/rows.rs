@@ -30,7 +30,9 @@ pub enum ViewError {
         source: ArrowError,
     },
     /// A row was deleted more often than it was inserted: the engine's mistake.
-    #[error("view '{view}' would hold a row {weight} times: a row was taken back that was not there. Of a table of changes, is there a delete that came twice, or of a row that it never had?")]
+    #[error(
+        "view '{view}' would hold a row {weight} times: a row was taken back that was not there. Of a table of changes, is there a delete that came twice, or of a row that it never had?"
+    )]
     Negative {
         /// The view.
         view: String,
