@@ -16,8 +16,12 @@ use std::collections::BTreeSet;
 pub(super) const IDLE: &str = "idle table of a final join";
 
 /// Everything that the grammar can use; the oracle fails when a run of some length has not used one of them.
-pub(super) const CONSTRUCTS: [&str; 126] = [
+pub(super) const CONSTRUCTS: [&str; 130] = [
     IDLE,
+    "CASE of mixed types",
+    "JSON functions",
+    "JSON operators",
+    "UNION ALL of mixed types",
     "aggregate of aggregates",
     "aggregate without keys",
     "approx_distinct",

@@ -32,7 +32,7 @@ impl Grammar<'_> {
         }
         let part = |grammar: &mut Self, data| grammar.expression(columns, data, depth - 1);
         match data {
-            Type::Int => match self.chance.below(6) {
+            Type::Int => match self.chance.below(7) {
                 0 => format!("({} + {})", part(self, Type::Int), part(self, Type::Int)),
                 1 => format!("({} - {})", part(self, Type::Int), part(self, Type::Int)),
                 2 => format!("abs({} % 7)", part(self, Type::Int)),
@@ -44,21 +44,30 @@ impl Grammar<'_> {
                     self.uses("coalesce");
                     format!("coalesce({}, 0)", part(self, Type::Int))
                 }
+                5 => {
+                    self.uses("JSON functions");
+                    format!("json_get_int({}, 'n')", self.json(columns, depth - 1))
+                }
                 _ => {
                     self.uses("text functions");
                     format!("CAST(length({}) AS BIGINT)", part(self, Type::Text))
                 }
             },
-            Type::Float | Type::Inexact => match self.chance.below(4) {
+            Type::Float | Type::Inexact => match self.chance.below(5) {
                 0 => format!("({} + {})", part(self, Type::Float), part(self, Type::Float)),
                 1 => format!("({} * 0.5)", part(self, Type::Float)),
                 2 => {
                     self.uses("CAST");
                     format!("CAST({} AS DOUBLE)", part(self, Type::Int))
                 }
+                3 => {
+                    self.uses("CASE of mixed types");
+                    let (then, otherwise) = (part(self, Type::Int), part(self, Type::Float));
+                    format!("CASE WHEN {} THEN {then} ELSE {otherwise} END", self.bool(columns, depth - 1))
+                }
                 _ => format!("coalesce({}, 1.5)", part(self, Type::Float)),
             },
-            Type::Text => match self.chance.below(5) {
+            Type::Text => match self.chance.below(6) {
                 0 => format!("({} || {})", part(self, Type::Text), part(self, Type::Text)),
                 1 => {
                     self.uses("text functions");
@@ -66,6 +75,10 @@ impl Grammar<'_> {
                 }
                 2 => format!("concat({}, '-')", part(self, Type::Text)),
                 3 => format!("substr({}, 1, 1)", part(self, Type::Text)),
+                4 => {
+                    self.uses("JSON operators");
+                    format!("(({} -> 's') ->> 0)", self.json(columns, depth - 1))
+                }
                 _ => {
                     self.uses("CAST");
                     format!("CAST({} AS TEXT)", part(self, Type::Int))
@@ -84,6 +97,12 @@ impl Grammar<'_> {
             },
             Type::Ints => self.constant(data),
         }
+    }
+
+    /// `{"n":1,"s":["a"]}` as text.
+    fn json(&mut self, columns: &[Column], depth: usize) -> String {
+        let (n, s) = (self.expression(columns, Type::Int, depth), self.expression(columns, Type::Text, depth));
+        format!(r#"concat('{{"n":', coalesce(CAST({n} AS TEXT), 'null'), ',"s":["', coalesce({s}, ''), '"]}}')"#)
     }
 
     pub(super) fn constant(&mut self, data: Type) -> String {

@@ -28,7 +28,17 @@ impl Grammar<'_> {
             left.columns.iter().map(|column| column.data).filter(|data| *data != Type::Inexact).collect();
         let types = if types.is_empty() { vec![Type::Int] } else { types };
         let columns: Vec<Column> = types.iter().map(|&data| Column { name: self.fresh("c"), data }).collect();
-        let sides = [&left, &right].map(|side| self.with_columns(&columns, side, 1));
+        // Whole numbers beside others become such.
+        let whole = |column: &Column| Column {
+            data: if column.data == Type::Float { Type::Int } else { column.data },
+            ..column.clone()
+        };
+        let is_mixed = types.contains(&Type::Float) && self.chance.once_in(2);
+        if is_mixed {
+            self.uses("UNION ALL of mixed types");
+        }
+        let first: Vec<Column> = if is_mixed { columns.iter().map(whole).collect() } else { columns.clone() };
+        let sides = [(&left, &first), (&right, &columns)].map(|(side, columns)| self.with_columns(columns, side, 1));
         let sql = format!("({} UNION ALL {})", sides[0], sides[1]);
         Relation { sql, columns, event_time: false, updating: left.updating || right.updating }
     }
